@@ -1,0 +1,441 @@
+//! What may be written in a recipe: the keys of the reference, and ours, each with its type.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use crate::error::{ConfigError, Place};
+use crate::foreign;
+pub use crate::scalar::Nullable;
+use crate::scalar::{FromYaml, describe};
+
+/// Declares one field per key, and what goes key by key: the list of names, and setting one by name.
+macro_rules! keys {
+    ($($(#[$doc:meta])* $key:ident: $type:ty,)*) => {
+        /// One recipe as written: `None` where a key is not given.
+        #[derive(Debug, Clone, Default, Serialize)]
+        #[allow(non_snake_case)] // flops_d_T and flops_q_T are the reference's names
+        pub struct RawConfig {
+            $($(#[$doc])*
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub $key: Option<$type>,)*
+            /// Keys of [`foreign`] in the recipe, with their values.
+            #[serde(skip)]
+            pub foreign: Vec<(String, Value)>,
+            /// The recipe itself.
+            #[serde(skip)]
+            pub path: PathBuf,
+            /// Where each key was written.
+            #[serde(skip)]
+            pub places: BTreeMap<String, Place>,
+        }
+
+        impl RawConfig {
+            /// Every key that is honoured.
+            pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            /// Sets one key; `Ok(false)` where the key is none of [`Self::KEYS`].
+            fn set(&mut self, key: &str, value: &Value) -> Result<bool, WrongType> {
+                match key {
+                    $(stringify!($key) => self.$key = typed(value)?,)*
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    };
+}
+
+keys! {
+    /// A model directory, or a Hub id.
+    model_name_or_path: String,
+    /// Where the tokenizer comes from [the model].
+    tokenizer_name: String,
+    /// Start from random weights; only config.json and the tokenizer of the model are read [false]. Ours.
+    init_from_scratch: bool,
+    /// Queries are looked up in the IDF table, no model runs [true].
+    inf_free: bool,
+    /// The IDF table; `"null"` is null.
+    idf_path: String,
+    /// Train the IDF table [false].
+    idf_requires_grad: bool,
+    /// Learning rate of the IDF table [learning_rate].
+    idf_lr: f64,
+    /// relu, l1_relu, l2_relu, l3_relu [relu].
+    activation_type: String,
+    /// true is `activation_type: l1_relu`, false is relu.
+    use_l0: bool,
+    /// Keep weights above this share of the row's largest.
+    prune_ratio: f32,
+    /// to_lower, blank_prefix, blank_prefix_lower; `"null"` is null.
+    preprocess_func: String,
+    /// Overrides the dropout of the model's config.json. Ours.
+    dropout: f64,
+    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head [2.0]. Ours.
+    head_threshold: f64,
+
+    /// One data set: a JSON lines file or a save_to_disk directory.
+    train_file: String,
+    /// A folder of data sets.
+    train_file_dir: String,
+    /// kd, posnegs [kd].
+    data_type: String,
+    /// kd: documents per query; posnegs: negatives per query, beside the positive [2].
+    sample_num_one_query: usize,
+    /// Longest training sequence in tokens [512].
+    max_seq_length: usize,
+    /// Longest sequence in evaluation [512].
+    eval_max_seq_length: usize,
+    /// kd rows whose `first_rank` exceeds this are dropped [10000].
+    first_rank_thresh: usize,
+    /// Random swaps in each kd row's ranking before grouping [0].
+    swap_times: usize,
+
+    /// kldiv, marginmse, infonce; several are summed [kldiv].
+    loss_types: Vec<String>,
+    /// Times each ranking loss [1].
+    ranking_loss_weight: f64,
+    /// Score every query against every document of the batch [false].
+    use_in_batch_negatives: bool,
+    /// Scores are divided by it [1].
+    temperature: f64,
+    /// Teacher scores are multiplied by it [1].
+    score_scale: f64,
+    /// lambda of the documents' FLOPS [1e-3].
+    flops_d_lambda: f64,
+    /// Steps until the documents' lambda is at full strength [10000].
+    flops_d_T: usize,
+    /// lambda of the queries' FLOPS; siamese only.
+    flops_q_lambda: f64,
+    /// Steps until the queries' lambda is at full strength [flops_d_T]; siamese only.
+    flops_q_T: usize,
+    /// Only rows with more non-zero weights are penalised.
+    flops_threshold: f64,
+    /// One more log1p inside FLOPS [false].
+    decouple_activation: bool,
+    /// slots, documents [slots]. Ours.
+    flops_reduction: String,
+    /// Zero the special tokens' weights in training too [false]. Ours.
+    mask_special_tokens: bool,
+
+    /// Peak learning rate [5e-5].
+    learning_rate: f64,
+    /// Decoupled weight decay [0].
+    weight_decay: f64,
+    /// Leave biases and LayerNorm weights undecayed [false]. Ours.
+    weight_decay_exclude_bias_and_norm: bool,
+    /// First-moment decay [0.9].
+    adam_beta1: f64,
+    /// Second-moment decay [0.999].
+    adam_beta2: f64,
+    /// Denominator offset [1e-8].
+    adam_epsilon: f64,
+    /// Bound on the global gradient norm [1]; null or 0 is no bound.
+    max_grad_norm: Nullable<f64>,
+    /// linear, cosine, constant, constant_with_warmup [linear].
+    lr_scheduler_type: String,
+    /// Warm-up in steps [0]; 0 leaves it to warmup_ratio.
+    warmup_steps: usize,
+    /// Warm-up as a share of all steps [0].
+    warmup_ratio: f64,
+    /// Micro-batches per optimizer step [1].
+    gradient_accumulation_steps: usize,
+
+    /// Receives configs, logs, checkpoints and the final model.
+    output_dir: String,
+    /// Write into an output_dir that already holds a run [false].
+    overwrite_output_dir: bool,
+    /// Optimizer steps; -1 leaves it to num_train_epochs [-1].
+    max_steps: i64,
+    /// Passes over the data [3].
+    num_train_epochs: f64,
+    /// Queries per batch [8].
+    per_device_train_batch_size: usize,
+    /// Documents per batch in evaluation [8].
+    per_device_eval_batch_size: usize,
+    /// Drop the last, smaller batch of an epoch [false].
+    dataloader_drop_last: bool,
+    /// Initialisation and dropout [42].
+    seed: u64,
+    /// Order of the data [seed].
+    data_seed: u64,
+    /// Steps between rows of metrics.jsonl [500].
+    logging_steps: usize,
+    /// debug, info, warning, error, critical, passive [passive, which is info].
+    log_level: String,
+    /// steps, no [steps].
+    save_strategy: String,
+    /// Steps between checkpoints [500].
+    save_steps: usize,
+    /// Checkpoints kept [all].
+    save_total_limit: usize,
+    /// BEIR directories to evaluate on [none]. Ours.
+    eval_data: Vec<String>,
+    /// steps, no [steps where eval_steps is given].
+    eval_strategy: String,
+    /// Steps between evaluations [logging_steps].
+    eval_steps: usize,
+    /// float16 on the GPU [false].
+    fp16: bool,
+    /// bfloat16 on the GPU [false].
+    bf16: bool,
+    /// Recompute activations in the backward pass [false].
+    gradient_checkpointing: bool,
+    /// true continues the newest checkpoint of output_dir [false].
+    resume_from_checkpoint: Value,
+}
+
+/// What a key expected and did not get.
+struct WrongType(&'static str);
+
+/// `null` is "not given" for most keys.
+fn typed<T: FromYaml>(value: &Value) -> Result<Option<T>, WrongType> {
+    if value.is_null() && !T::NULL_IS_A_VALUE {
+        return Ok(None);
+    }
+    T::from_yaml(value).map(Some).ok_or(WrongType(T::EXPECTED))
+}
+
+impl RawConfig {
+    /// Reads the recipe at `path` and applies the overrides, each `key=value`, in order.
+    ///
+    /// # Errors
+    /// See [`crate::load`]; values are checked for their type only.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(path, &text, overrides)
+    }
+
+    /// As [`Self::read`], with the text at hand; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut raw = Self {
+            path: path.to_owned(),
+            ..Self::default()
+        };
+        for (line, key, value) in mapping(path, text)? {
+            raw.take(key, value, Place::Line(path.to_owned(), line))?;
+        }
+        for text in overrides {
+            let (key, value) = assignment(text)?;
+            raw.take(key, value, Place::Override(text.clone()))?;
+        }
+        Ok(raw)
+    }
+
+    /// Files one key away by kind: honoured, foreign, or unknown.
+    fn take(&mut self, key: String, value: Value, place: Place) -> Result<(), ConfigError> {
+        match self.set(&key, &value) {
+            Ok(true) => {}
+            Ok(false) if foreign::find(&key).is_some() => {
+                self.foreign.retain(|(known, _)| *known != key);
+                self.foreign.push((key.clone(), value));
+            }
+            Ok(false) => {
+                let suggestion = nearest(&key);
+                return Err(ConfigError::UnknownKey {
+                    place,
+                    key,
+                    suggestion,
+                });
+            }
+            Err(WrongType(expected)) => {
+                return Err(ConfigError::WrongType {
+                    place,
+                    key,
+                    expected,
+                    found: describe(&value),
+                });
+            }
+        }
+        self.places.insert(key, place);
+        Ok(())
+    }
+
+    /// Where `key` was written; the file where it was not.
+    fn place(&self, key: &str) -> Place {
+        let place = self.places.get(key).cloned();
+        place.unwrap_or_else(|| Place::File(self.path.clone()))
+    }
+
+    /// The error for a value of `key` that cannot be.
+    pub(crate) fn refused(&self, key: &str, reason: impl Into<String>) -> ConfigError {
+        ConfigError::Refused {
+            place: self.place(key),
+            key: key.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Refuses the value of `key` unless `ok`.
+    pub(crate) fn require(&self, ok: bool, key: &str, reason: &str) -> Result<(), ConfigError> {
+        if ok {
+            Ok(())
+        } else {
+            Err(self.refused(key, reason))
+        }
+    }
+
+    /// The warning for a value of `key` that has no effect.
+    pub(crate) fn warning(&self, key: &str, reason: &str) -> String {
+        format!("{}: {key}: {reason}", self.place(key))
+    }
+
+    /// The keys that are given, as YAML, in the order of [`Self::KEYS`].
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(self).expect("scalars and lists of text always serialize")
+    }
+}
+
+/// The top-level mapping as (line, key, value), in the order of the file.
+fn mapping(path: &Path, text: &str) -> Result<Vec<(u64, String, Value)>, ConfigError> {
+    let mapping: Option<BTreeMap<String, Spanned<Value>>> =
+        from_yaml(text).map_err(|(line, message)| ConfigError::Syntax {
+            place: match line {
+                Some(line) => Place::Line(path.to_owned(), line),
+                None => Place::File(path.to_owned()),
+            },
+            message,
+        })?;
+    let mut entries: Vec<_> = mapping
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (value.referenced.line(), key, value.value))
+        .collect();
+    entries.sort_by_key(|(line, ..)| *line);
+    if entries.is_empty() {
+        return Err(ConfigError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    Ok(entries)
+}
+
+/// One override, `key=value`.
+fn assignment(text: &str) -> Result<(String, Value), ConfigError> {
+    let refuse = |problem: String| ConfigError::Override {
+        text: text.to_owned(),
+        problem,
+    };
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| refuse("there is no `=`".to_owned()))?;
+    let value: Option<Value> = from_yaml(value).map_err(|(_, message)| refuse(message))?;
+    Ok((key.trim().to_owned(), value.unwrap_or_default()))
+}
+
+/// Parses YAML; an error comes with its line, if known.
+fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, (Option<u64>, String)> {
+    // Strict: `save_strategy: no` is a word. Keys that are booleans take `no` all the same.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map(|location| location.line());
+        let message = error.without_snippet().to_string();
+        (line, message)
+    })
+}
+
+/// The known key that `key` is most likely meant to be.
+fn nearest(key: &str) -> Option<&'static str> {
+    const LIKELY: f64 = 0.8;
+    let foreign = foreign::KEYS.iter().map(|foreign| foreign.key);
+    let near = RawConfig::KEYS.iter().copied().chain(foreign);
+    near.map(|known| (strsim::jaro_winkler(key, known), known))
+        .filter(|(similarity, _)| *similarity >= LIKELY)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<RawConfig, ConfigError> {
+        let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        RawConfig::parse(Path::new("r.yaml"), text, &overrides)
+    }
+
+    #[test]
+    fn errors_name_line_and_key() {
+        let cases = [
+            ("a: [1\nb: 2\n", &[][..], "r.yaml:"),
+            (
+                "- a\n- b\n",
+                &[],
+                "r.yaml:1: expected `key: value` lines in YAML",
+            ),
+            (
+                "just text\n",
+                &[],
+                "r.yaml:1: expected `key: value` lines in YAML",
+            ),
+            ("", &[], "r.yaml: the recipe is empty"),
+            ("# only a comment\n", &[], "r.yaml: the recipe is empty"),
+            ("seed: 1\nseed: 2\n", &[], "r.yaml:2:"),
+            (
+                "seed: 1\nlerning_rate: 1\n",
+                &[],
+                "r.yaml:2: unknown key `lerning_rate`; did you mean `learning_rate`?",
+            ),
+            ("zzz: 1\n", &[], "r.yaml:1: unknown key `zzz`"),
+            (
+                "seed: 1\n\nlearning_rate: fast\n",
+                &[],
+                "r.yaml:3: learning_rate: expected a number, found the text \"fast\"",
+            ),
+            (
+                "max_seq_length: [1]\n",
+                &[],
+                "r.yaml:1: max_seq_length: expected a whole number of 0 or more, found the list [1]",
+            ),
+            ("seed: 1\n", &["seed"], "--set seed: there is no `=`"),
+            ("seed: 1\n", &["seed=[1"], "--set seed=[1: "),
+            (
+                "seed: 1\n",
+                &["sed=1"],
+                "--set sed=1: unknown key `sed`; did you mean `seed`?",
+            ),
+            (
+                "seed: 1\n",
+                &["seed=x"],
+                "--set seed=x: seed: expected a whole number",
+            ),
+        ];
+        for (text, overrides, expected) in cases {
+            let message = parse(text, overrides).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn overrides_win_and_null_unsets() {
+        let raw = parse(
+            "seed: 1\nsave_total_limit: 3\nloss_types: [kldiv]\n",
+            &[
+                "seed=7",
+                "save_total_limit=",
+                "loss_types=[infonce]",
+                "seed=9",
+            ],
+        )
+        .unwrap();
+        assert_eq!(raw.seed, Some(9));
+        assert_eq!(raw.save_total_limit, None);
+        assert_eq!(raw.loss_types, Some(vec!["infonce".to_owned()]));
+    }
+
+    #[test]
+    fn null_gradient_norm_is_not_the_default() {
+        assert_eq!(parse("seed: 1", &[]).unwrap().max_grad_norm, None);
+        let raw = parse("max_grad_norm: null", &[]).unwrap();
+        assert_eq!(raw.max_grad_norm, Some(Nullable::Null));
+    }
+}

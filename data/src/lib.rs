@@ -1,0 +1,5 @@
+//! Text in, token batches out. Knows nothing of Burn.
+
+pub mod batch;
+
+pub use batch::TokenBatch;

@@ -1,0 +1,28 @@
+//! The Hugging Face model directory: `config.json`, weights, tokenizer files, and the layouts that
+//! sentence-transformers and OpenSearch read.
+//!
+//! The only home of Hugging Face key names ([`keys`]): the rest of the crate names its parameters by module
+//! path. Reading is strict. Every parameter must be there with the shape that `config.json` implies, and every
+//! tensor in the file must be known, so that a model never runs with silently missing or misplaced weights.
+
+mod card;
+mod checkpoint;
+mod config;
+mod error;
+mod export;
+mod head;
+mod import;
+pub mod keys;
+mod layout;
+mod parameters;
+mod staging;
+mod tokenizer_files;
+mod weight_type;
+
+pub use config::load_config;
+pub use error::{ExportError, ImportError};
+pub use export::{ExportOptions, export};
+pub use import::{ImportOptions, ImportReport, from_scratch, load};
+pub use layout::{Layout, UnknownLayout, stored_activation};
+pub use parameters::{NamedTensor, named_gradients, named_parameters, named_tensors};
+pub use weight_type::{UnknownWeightType, WeightType};

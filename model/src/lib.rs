@@ -1,0 +1,17 @@
+//! Tokens in, sparse vectors out: BERT and DistilBERT masked-LM encoders, the sparse head as a custom
+//! autodiff op, and the Hugging Face directory layout.
+//!
+//! Nothing here knows of losses, data sets or indexes. Only [`hf`] knows Hugging Face key names, and only
+//! [`device`] names a backend.
+
+pub mod config;
+pub mod device;
+pub mod encoder;
+pub mod hf;
+pub mod masked_lm;
+pub mod ops;
+pub mod sparse;
+
+pub use config::{EncoderConfig, Family};
+pub use masked_lm::{MaskedLm, TokenTensors};
+pub use sparse::{QueryWeights, SparseEncoder, SparseOptions, SparseVector};

@@ -1,0 +1,88 @@
+//! Forward pass on any backend, one document at a time.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{IntDType, Shape, Slice};
+
+use super::backward;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use burn::backend::Cube;
+
+/// Maximum of the positive logits over each document's tokens, and its gradient.
+///
+/// The default bodies work on every backend with one document's logits in memory at a time.
+pub trait PoolLogits: Backend {
+    /// `(relu(max over s), first s that holds the maximum)`.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[docs, seq, hidden]`, decoder: `[vocab, hidden]`, bias: `[vocab]`
+    /// - output: `[docs, vocab]` twice; the position means nothing where the value is 0
+    fn pool_logits(
+        hidden: FloatTensor<Self>,
+        decoder: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        lengths: &[usize],
+    ) -> (FloatTensor<Self>, IntTensor<Self>) {
+        pool_logits::<Self>(hidden, decoder, bias, lengths)
+    }
+
+    /// Gradients of hidden, decoder and bias from the gradient of the pooled logits, which is 0 wherever the
+    /// pooled logit is.
+    ///
+    /// # Shapes
+    ///
+    /// - grad, positions: `[docs, vocab]`
+    /// - output: those of hidden, decoder and bias
+    fn pool_logits_backward(
+        grad: FloatTensor<Self>,
+        positions: IntTensor<Self>,
+        hidden: FloatTensor<Self>,
+        decoder: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        backward::pool_logits_backward::<Self>(grad, positions, hidden, decoder)
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl PoolLogits for Cube {}
+
+fn pool_logits<B: Backend>(
+    hidden: FloatTensor<B>,
+    decoder: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    lengths: &[usize],
+) -> (FloatTensor<B>, IntTensor<B>) {
+    let [_, _, width] = hidden.shape().dims();
+    let [vocab] = bias.shape().dims();
+    let device = hidden.device();
+    let dtype = hidden.dtype().into();
+    let decoder = B::float_transpose(decoder); // [hidden, vocab]
+    let bias = B::float_reshape(bias, Shape::new([1, vocab]));
+    let (mut values, mut positions) = (Vec::new(), Vec::new());
+    for (doc, &length) in lengths.iter().enumerate() {
+        if length == 0 {
+            let shape = Shape::new([1, vocab]);
+            values.push(B::float_zeros(shape.clone(), &device, dtype));
+            positions.push(B::int_zeros(shape, &device, IntDType::I32));
+            continue;
+        }
+        let rows = B::float_reshape(
+            B::float_slice(
+                hidden.clone(),
+                &[Slice::from(doc..doc + 1), Slice::from(0..length)],
+            ),
+            Shape::new([length, width]),
+        );
+        let logits = B::float_add(B::float_matmul(rows, decoder.clone()), bias.clone()); // [length, vocab]
+        let (value, position) = B::float_max_dim_with_indices(logits, 0, IntDType::I32);
+        values.push(B::relu(value));
+        positions.push(position);
+    }
+    (B::float_cat(values, 0), B::int_cat(positions, 0))
+}
+
+/// `log1p` applied `count` times.
+pub(super) fn logarithms<B: Backend>(pooled: FloatTensor<B>, count: usize) -> FloatTensor<B> {
+    (0..count).fold(pooled, |weights, _| B::float_log1p(weights))
+}

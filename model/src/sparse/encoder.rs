@@ -1,0 +1,300 @@
+//! Text to sparse vectors with a loaded model: what evaluation, indexing and serving use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use configs::Activation;
+use data::{BatchLimit, Idf, TokenBatch, Tokenizer, bucket};
+use serde_json::Value;
+
+use super::{SparseVector, idf_query};
+use crate::hf::{self, ImportOptions, ImportReport};
+use crate::masked_lm::{MaskedLm, TokenTensors};
+
+/// How a model directory is to be read and used; the defaults follow the model's own files.
+#[derive(Debug, Clone)]
+pub struct SparseOptions {
+    /// Overrides the activation that the model's files name.
+    pub activation: Option<Activation>,
+    /// IDF table for queries, instead of the model's own.
+    pub idf: Option<PathBuf>,
+    /// Longest sequence in tokens, specials included.
+    pub max_len: usize,
+    /// Documents or tokens per batch.
+    pub batch: BatchLimit,
+    /// Keep document weights above this share of the row's largest.
+    pub prune_ratio: Option<f32>,
+    /// How a checkpoint without a masked-LM head gets one.
+    pub import: ImportOptions,
+}
+
+impl Default for SparseOptions {
+    fn default() -> Self {
+        Self {
+            activation: None,
+            idf: None,
+            max_len: 512,
+            batch: BatchLimit::Tokens(8192),
+            prune_ratio: None,
+            import: ImportOptions::default(),
+        }
+    }
+}
+
+/// Where query weights come from.
+#[derive(Debug, Clone)]
+pub enum QueryWeights {
+    /// A table: no model runs.
+    Idf(Idf),
+    /// The document encoder.
+    Siamese,
+}
+
+/// A model with everything needed to turn text into sparse vectors.
+///
+/// Special tokens never appear in its vectors.
+#[derive(Debug)]
+pub struct SparseEncoder {
+    model: MaskedLm,
+    tokenizer: Tokenizer,
+    queries: QueryWeights,
+    activation: Activation,
+    max_len: usize,
+    batch: BatchLimit,
+    prune_ratio: Option<f32>,
+    device: Device,
+}
+
+/// Why a model directory cannot be used or a text cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum SparseError {
+    /// Weights or config.json.
+    #[error(transparent)]
+    Import(#[from] hf::ImportError),
+    /// Tokenizer files or tokenization.
+    #[error(transparent)]
+    Tokenize(#[from] data::TokenizeError),
+    /// The IDF table.
+    #[error(transparent)]
+    Idf(#[from] data::IdfError),
+    /// The tokenizer and the model disagree.
+    #[error(
+        "{path}: the tokenizer has {tokenizer} entries but the model's vocabulary has {model}: \
+         they do not belong together"
+    )]
+    Vocabulary {
+        /// Model directory.
+        path: PathBuf,
+        /// Entries of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the decoder.
+        model: usize,
+    },
+    /// A pooling config that names an activation this version does not know.
+    #[error(
+        "{path}: activation_function is {found}, expected \"relu\" or \"log1p_relu\"; override it with --activation"
+    )]
+    Pooling {
+        /// The file.
+        path: PathBuf,
+        /// Its value.
+        found: String,
+    },
+}
+
+/// What [`SparseEncoder::load`] has to say besides the encoder.
+#[derive(Debug)]
+pub struct LoadNotes {
+    /// What import initialised or left unused.
+    pub import: ImportReport,
+    /// The model's files name no activation, so `relu` was taken.
+    pub activation_assumed: bool,
+}
+
+impl SparseEncoder {
+    /// Loads a model directory.
+    ///
+    /// Queries are inference-free where an IDF table is given or the directory has an `idf.json`, and siamese
+    /// otherwise. The activation comes from `options`, else from the sentence-transformers pooling config.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing, broken or of the wrong shape; the error names it.
+    pub fn load(
+        dir: &Path,
+        options: &SparseOptions,
+        device: &Device,
+    ) -> Result<(Self, LoadNotes), SparseError> {
+        let tokenizer = Tokenizer::from_dir(dir)?;
+        let (model, config, import) = hf::load(dir, &options.import, device)?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            return Err(SparseError::Vocabulary {
+                path: dir.to_owned(),
+                tokenizer: tokenizer.vocab_size(),
+                model: config.vocab_size,
+            });
+        }
+        let own_idf = dir.join("idf.json");
+        let idf = options
+            .idf
+            .clone()
+            .or_else(|| own_idf.is_file().then_some(own_idf));
+        let queries = match idf {
+            Some(path) => QueryWeights::Idf(Idf::from_file(&path, &tokenizer)?),
+            None => QueryWeights::Siamese,
+        };
+        let named = match options.activation {
+            Some(activation) => Some(activation),
+            None => pooling_activation(dir)?,
+        };
+        let encoder = Self {
+            max_len: options.max_len.min(config.max_positions),
+            batch: options.batch,
+            prune_ratio: options.prune_ratio,
+            ..Self::new(model, tokenizer, queries, named.unwrap_or_default(), device)
+        };
+        let notes = LoadNotes {
+            import,
+            activation_assumed: named.is_none(),
+        };
+        Ok((encoder, notes))
+    }
+
+    /// An encoder around a model in memory, with default lengths and batches.
+    pub fn new(
+        model: MaskedLm,
+        tokenizer: Tokenizer,
+        queries: QueryWeights,
+        activation: Activation,
+        device: &Device,
+    ) -> Self {
+        let defaults = SparseOptions::default();
+        let positions = model.encoder.embeddings.position.weight.shape()[0];
+        Self {
+            model,
+            tokenizer,
+            queries,
+            activation,
+            max_len: defaults.max_len.min(positions),
+            batch: defaults.batch,
+            prune_ratio: None,
+            device: device.clone(),
+        }
+    }
+
+    /// The same encoder with another longest sequence; never beyond the model's positions.
+    pub fn with_max_len(mut self, max_len: usize) -> Self {
+        let positions = self.model.encoder.embeddings.position.weight.shape()[0];
+        self.max_len = max_len.min(positions);
+        self
+    }
+
+    /// The same encoder with another batch limit.
+    pub fn with_batch(mut self, batch: BatchLimit) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// The same encoder with another pruning ratio.
+    pub fn with_prune_ratio(mut self, ratio: Option<f32>) -> Self {
+        self.prune_ratio = ratio;
+        self
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where its query weights come from.
+    pub fn queries(&self) -> &QueryWeights {
+        &self.queries
+    }
+
+    /// Its activation.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Document vectors, in the order of `texts`. A text encodes the same alone and among others, up to the
+    /// rounding of float32 sums.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be tokenized.
+    pub fn encode_documents<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+    ) -> Result<Vec<SparseVector>, SparseError> {
+        let rows = self.tokenizer.encode_all(texts, self.max_len)?;
+        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+        let mut vectors = vec![SparseVector::default(); rows.len()];
+        for members in bucket(&lengths, self.batch) {
+            let batch: Vec<&[u32]> = members.iter().map(|&row| rows[row].as_slice()).collect();
+            let batch = TokenBatch::new(&batch, self.tokenizer.pad_id());
+            for (row, vector) in members.into_iter().zip(self.encode_batch(&batch)) {
+                vectors[row] = vector;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// Query vectors, in the order of `texts`.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be tokenized.
+    pub fn encode_queries<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+    ) -> Result<Vec<SparseVector>, SparseError> {
+        match &self.queries {
+            QueryWeights::Siamese => self.encode_documents(texts),
+            QueryWeights::Idf(idf) => {
+                let rows = self.tokenizer.encode_all(texts, self.max_len)?;
+                let special = self.tokenizer.special_ids();
+                Ok(rows
+                    .iter()
+                    .map(|row| idf_query(row, &idf.weights, special))
+                    .collect())
+            }
+        }
+    }
+
+    /// Document vectors of one batch of tokens.
+    pub fn encode_batch(&self, batch: &TokenBatch) -> Vec<SparseVector> {
+        let tokens = TokenTensors::new(batch, &self.device);
+        let weights = self.model.document_weights(&tokens, self.activation);
+        let vocab = weights.dims()[1];
+        let weights: Vec<f32> = weights.into_data().convert::<f32>().iter().collect();
+        weights
+            .chunks_exact(vocab)
+            .map(|row| {
+                let vector = SparseVector::from_dense(row, self.tokenizer.special_ids());
+                match self.prune_ratio {
+                    Some(ratio) => vector.prune(ratio),
+                    None => vector,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The activation of a sentence-transformers SpladePooling module, where the directory has one.
+fn pooling_activation(dir: &Path) -> Result<Option<Activation>, SparseError> {
+    let candidates = ["document_1_SpladePooling/config.json", "1_SpladePooling/config.json"];
+    let Some(path) = candidates.iter().map(|name| dir.join(name)).find(|path| path.is_file()) else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let config: Value = serde_json::from_str(&text).unwrap_or_default();
+    match config["activation_function"].as_str() {
+        Some("relu") => Ok(Some(Activation::Relu)),
+        Some("log1p_relu") => Ok(Some(Activation::L1Relu)),
+        _ => Err(SparseError::Pooling {
+            path,
+            found: config["activation_function"].to_string(),
+        }),
+    }
+}
