@@ -342,17 +342,21 @@ fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
 
 /// BERT's tokenizer over a vocabulary with one token per line.
 fn wordpiece(vocabulary: &str, settings: &Settings) -> Result<tokenizers::Tokenizer, String> {
-    let ids: Vec<(String, u32)> = vocabulary
+    let ids: serde_json::Map<String, Value> = vocabulary
         .lines()
-        .zip(0..)
-        .map(|(token, id)| (token.to_owned(), id))
+        .enumerate()
+        .map(|(id, token)| (token.to_owned(), id.into()))
         .collect();
     let [_, unk, cls, sep, _] = &settings.special_tokens;
-    let model = WordPiece::builder()
-        .vocab(ids.into_iter().collect::<tokenizers::models::wordpiece::Vocab>())
-        .unk_token(unk.clone())
-        .build()
-        .map_err(|error| error.to_string())?;
+    // Through JSON, because the builder wants a hash map of a crate that is none of our business.
+    let model: WordPiece = serde_json::from_value(serde_json::json!({
+        "type": "WordPiece",
+        "unk_token": unk,
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": ids,
+    }))
+    .map_err(|error| error.to_string())?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     let id_of = |tokenizer: &tokenizers::Tokenizer, token: &str| {
         tokenizer

@@ -36,14 +36,17 @@ pub enum IndexError {
         /// Why.
         source: io::Error,
     },
-    /// Writing failed.
-    #[error("cannot write the index to {path}: {source}", path = path.display())]
+    /// A block could not be put aside.
+    #[error("cannot write into {path}: {source}", path = path.display())]
     Write {
-        /// The file or folder.
+        /// The index folder.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+    /// The index file could not be written.
+    #[error(transparent)]
+    Output(#[from] io::Error),
     /// The folder holds no index.
     #[error(
         "{path}: not an ellzero index; build one with `ellzero-eval index --input vectors.jsonl --output DIR`",

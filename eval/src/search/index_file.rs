@@ -49,16 +49,13 @@ pub fn write(
     offsets: &Section,
     postings: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), IndexError> {
-    let path = dir.join(INDEX_FILE);
-    let result = AtomicFile::create(&path).map_err(io::Error::other).and_then(|mut file| {
-        write_sections(
-            &mut file,
-            [&documents.offsets, &documents.text, &tokens.offsets, &tokens.text, offsets],
-            postings,
-        )?;
-        file.finish().map_err(io::Error::other)
-    });
-    result.map_err(|source| IndexError::Write { path, source })
+    let mut file = AtomicFile::create(&dir.join(INDEX_FILE)).map_err(io::Error::from)?;
+    write_sections(
+        &mut file,
+        [&documents.offsets, &documents.text, &tokens.offsets, &tokens.text, offsets],
+        postings,
+    )?;
+    Ok(file.finish().map_err(io::Error::from)?)
 }
 
 fn write_sections(
