@@ -1,1 +1,4 @@
-//! train
+//! Training of inference-free learned sparse retrievers.
+
+pub mod loss;
+pub mod schedule;
