@@ -95,7 +95,12 @@ pub fn select(choice: DeviceChoice) -> Result<Device, DeviceError> {
 
 #[cfg(feature = "cuda")]
 fn cuda(index: usize) -> Result<Device, DeviceError> {
-    nth(DeviceChoice::Cuda(index), index, DeviceType::Cuda, "an NVIDIA driver")
+    nth(
+        DeviceChoice::Cuda(index),
+        index,
+        DeviceType::Cuda,
+        "an NVIDIA driver",
+    )
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -105,7 +110,12 @@ fn cuda(index: usize) -> Result<Device, DeviceError> {
 
 #[cfg(feature = "wgpu")]
 fn wgpu(index: usize) -> Result<Device, DeviceError> {
-    nth(DeviceChoice::Wgpu(index), index, DeviceType::Wgpu, "a Vulkan, Metal or DirectX 12 driver")
+    nth(
+        DeviceChoice::Wgpu(index),
+        index,
+        DeviceType::Wgpu,
+        "a Vulkan, Metal or DirectX 12 driver",
+    )
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -148,7 +158,10 @@ mod tests {
         for text in ["auto", "cpu", "wgpu:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        assert_eq!(
+            "cuda".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Cuda(0)
+        );
         for text in ["gpu", "cuda:x", "cpu:1", ""] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
         }

@@ -55,10 +55,18 @@ impl<B: PoolLogits + SparseHeadOps, C: CheckpointStrategy> SparseHeadOps for Aut
     ) -> FloatTensor<Self> {
         let nodes = [hidden.node(), decoder.node(), bias.node()];
         let (hidden, decoder) = (hidden.into_primitive(), decoder.into_primitive());
-        let (pooled, positions) =
-            B::pool_logits(hidden.clone(), decoder.clone(), bias.into_primitive(), &lengths);
+        let (pooled, positions) = B::pool_logits(
+            hidden.clone(),
+            decoder.clone(),
+            bias.into_primitive(),
+            &lengths,
+        );
         let weights = logarithms::<B>(pooled.clone(), count);
-        match SparseHeadBackward.prepare::<C>(nodes).compute_bound().stateful() {
+        match SparseHeadBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish(
                 State {
                     hidden,
@@ -92,7 +100,7 @@ fn logarithms_backward<B: Backend>(
 
 /// One document at a time: every (document, token) pair sends its gradient to the decoder's row of that token and
 /// to the hidden state of the position that won.
-pub(super) fn pool_logits_backward<B: Backend>(
+pub(super) fn pool_by_document_backward<B: Backend>(
     grad: FloatTensor<B>,
     positions: IntTensor<B>,
     hidden: FloatTensor<B>,

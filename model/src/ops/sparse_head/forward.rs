@@ -24,7 +24,7 @@ pub trait PoolLogits: Backend {
         bias: FloatTensor<Self>,
         lengths: &[usize],
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
-        pool_logits::<Self>(hidden, decoder, bias, lengths)
+        pool_by_document::<Self>(hidden, decoder, bias, lengths)
     }
 
     /// Gradients of hidden, decoder and bias from the gradient of the pooled logits, which is 0 wherever the
@@ -40,14 +40,14 @@ pub trait PoolLogits: Backend {
         hidden: FloatTensor<Self>,
         decoder: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 3] {
-        backward::pool_logits_backward::<Self>(grad, positions, hidden, decoder)
+        backward::pool_by_document_backward::<Self>(grad, positions, hidden, decoder)
     }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl PoolLogits for Cube {}
 
-fn pool_logits<B: Backend>(
+pub(super) fn pool_by_document<B: Backend>(
     hidden: FloatTensor<B>,
     decoder: FloatTensor<B>,
     bias: FloatTensor<B>,

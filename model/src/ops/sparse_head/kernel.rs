@@ -30,7 +30,12 @@ impl PoolLogits for Flex {
                 let mut tile = Tile::new(docs, end - start, seq);
                 for (doc, &length) in lengths.iter().enumerate() {
                     let states = &hidden[doc * seq * width..][..length * width];
-                    tile.fold(doc, states, &decoder[start * width..end * width], &bias[start..end]);
+                    tile.fold(
+                        doc,
+                        states,
+                        &decoder[start * width..end * width],
+                        &bias[start..end],
+                    );
                 }
                 tile
             })
@@ -80,7 +85,11 @@ impl PoolLogits for Flex {
                     if gradient != 0.0 {
                         let position = positions[doc * vocab + token] as usize;
                         *bias += gradient;
-                        add_scaled(row, gradient, &hidden[(doc * seq + position) * width..][..width]);
+                        add_scaled(
+                            row,
+                            gradient,
+                            &hidden[(doc * seq + position) * width..][..width],
+                        );
                     }
                 }
             });
@@ -145,13 +154,24 @@ impl Tile {
     fn fold(&mut self, doc: usize, states: &[f32], decoder: &[f32], bias: &[f32]) {
         let depth = decoder.len() / self.width;
         let length = states.len() / depth;
-        product(states, decoder, &mut self.logits[..length * self.width], [length, depth, self.width]);
+        product(
+            states,
+            decoder,
+            &mut self.logits[..length * self.width],
+            [length, depth, self.width],
+        );
         let row = doc * self.width..(doc + 1) * self.width;
         let values = &mut self.values[row.clone()];
         let positions = &mut self.positions[row];
-        for (position, logits) in self.logits[..length * self.width].chunks_exact(self.width).enumerate() {
-            for (((value, at), logit), bias) in
-                values.iter_mut().zip(positions.iter_mut()).zip(logits).zip(bias)
+        for (position, logits) in self.logits[..length * self.width]
+            .chunks_exact(self.width)
+            .enumerate()
+        {
+            for (((value, at), logit), bias) in values
+                .iter_mut()
+                .zip(positions.iter_mut())
+                .zip(logits)
+                .zip(bias)
             {
                 let logit = logit + bias;
                 let wins = logit > *value;
@@ -171,11 +191,24 @@ fn product(left: &[f32], right: &[f32], out: &mut [f32], [m, k, n]: [usize; 3]) 
     // borrowed mutably, so it overlaps neither input.
     unsafe {
         gemm::gemm(
-            m, n, k,
-            out.as_mut_ptr(), 1, n_stride, false,
-            left.as_ptr(), 1, k_stride,
-            right.as_ptr(), k_stride, 1,
-            0.0, 1.0, false, false, false,
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n_stride,
+            false,
+            left.as_ptr(),
+            1,
+            k_stride,
+            right.as_ptr(),
+            k_stride,
+            1,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
             gemm::Parallelism::None,
         );
     }

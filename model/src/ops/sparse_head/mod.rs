@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(found.len(), expected.len(), "{what}");
         for (index, (a, b)) in found.iter().zip(expected).enumerate() {
             let bound = tolerance * (1.0 + b.abs());
-            assert!((a - b).abs() <= bound, "{what}[{index}]: {a} instead of {b}");
+            assert!(
+                (a - b).abs() <= bound,
+                "{what}[{index}]: {a} instead of {b}"
+            );
         }
     }
 
@@ -184,10 +187,51 @@ mod tests {
                 let case = Case::new(shape, lengths, &device);
                 let found = case.run(sparse_head, activation);
                 let expected = case.run(reference::sparse_head, activation);
-                for (part, name) in ["weights", "d hidden", "d decoder", "d bias"].iter().enumerate() {
+                for (part, name) in ["weights", "d hidden", "d decoder", "d bias"]
+                    .iter()
+                    .enumerate()
+                {
                     let what = format!("{shape:?} {activation:?} {name}");
                     assert_close(&found[part], &expected[part], 1e-5, &what);
                 }
+            }
+        }
+    }
+
+    /// The bodies that GPUs run, on the CPU, against its kernel.
+    #[test]
+    fn the_default_bodies_agree_with_the_kernel() {
+        use burn_flex::FlexTensor;
+        let flex = |tensor: Tensor<2>| FlexTensor::from_data(tensor.into_data());
+        let values = |tensor: FlexTensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+        let device = Device::flex().autodiff();
+        for ([docs, seq, width, vocab], lengths) in CASES {
+            let case = Case::new([docs, seq, width, vocab], lengths, &device);
+            let hidden = FlexTensor::from_data(case.hidden.into_data());
+            let decoder = flex(case.decoder);
+            let bias = FlexTensor::from_data(case.bias.into_data());
+            let inputs = (hidden.clone(), decoder.clone(), bias);
+            let (found, at) = forward::pool_by_document::<Flex>(
+                inputs.0.clone(),
+                inputs.1.clone(),
+                inputs.2.clone(),
+                lengths,
+            );
+            let (expected, _) = Flex::pool_logits(inputs.0, inputs.1, inputs.2, lengths);
+            assert_close(&values(found.clone()), &values(expected), 1e-5, "pooled");
+
+            let active = values(found).into_iter().zip(values(flex(case.upstream)));
+            let grad: Vec<f32> = active.map(|(m, g)| if m > 0.0 { g } else { 0.0 }).collect();
+            let grad = FlexTensor::from_data(burn::tensor::TensorData::new(grad, [docs, vocab]));
+            let found = backward::pool_by_document_backward::<Flex>(
+                grad.clone(),
+                at.clone(),
+                hidden.clone(),
+                decoder.clone(),
+            );
+            let expected = Flex::pool_logits_backward(grad, at, hidden, decoder);
+            for (found, expected) in found.into_iter().zip(expected) {
+                assert_close(&values(found), &values(expected), 1e-5, "gradient");
             }
         }
     }
@@ -215,7 +259,11 @@ mod tests {
             above[index] += step;
             below[index] -= step;
             let slope = (objective(&above) - objective(&below)) / (2.0 * step);
-            assert!((slope - gradient[index]).abs() < 2e-2, "{index}: {slope} {}", gradient[index]);
+            assert!(
+                (slope - gradient[index]).abs() < 2e-2,
+                "{index}: {slope} {}",
+                gradient[index]
+            );
         }
     }
 

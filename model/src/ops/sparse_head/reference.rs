@@ -22,7 +22,10 @@ pub fn sparse_head(
     let padding = positions
         .expand([docs, seq])
         .greater_equal(lengths.expand([docs, seq]));
-    let masked = logits.mask_fill(padding.reshape([docs, seq, 1]).expand([docs, seq, vocab]), 0.0);
+    let masked = logits.mask_fill(
+        padding.reshape([docs, seq, 1]).expand([docs, seq, vocab]),
+        0.0,
+    );
     let pooled = relu(masked.max_dim(1)).reshape([docs, vocab]);
     (0..activation.logarithms()).fold(pooled, |weights, _| weights.log1p())
 }
