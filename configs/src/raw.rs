@@ -52,19 +52,19 @@ macro_rules! keys {
 keys! {
     /// A model directory, or a Hub id.
     model_name_or_path: String,
-    /// Where the tokenizer comes from [the model].
+    /// Where the tokenizer comes from (default: the model).
     tokenizer_name: String,
-    /// Start from random weights; only config.json and the tokenizer of the model are read [false]. Ours.
+    /// Start from random weights; only config.json and the tokenizer of the model are read (default: false). Ours.
     init_from_scratch: bool,
-    /// Queries are looked up in the IDF table, no model runs [true].
+    /// Queries are looked up in the IDF table, no model runs (default: true).
     inf_free: bool,
     /// The IDF table; `"null"` is null.
     idf_path: String,
-    /// Train the IDF table [false].
+    /// Train the IDF table (default: false).
     idf_requires_grad: bool,
-    /// Learning rate of the IDF table [learning_rate].
+    /// Learning rate of the IDF table (default: learning_rate).
     idf_lr: f64,
-    /// relu, l1_relu, l2_relu, l3_relu [relu].
+    /// relu, l1_relu, l2_relu, l3_relu (default: relu).
     activation_type: String,
     /// true is `activation_type: l1_relu`, false is relu.
     use_l0: bool,
@@ -74,117 +74,117 @@ keys! {
     preprocess_func: String,
     /// Overrides the dropout of the model's config.json. Ours.
     dropout: f64,
-    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head [2.0]. Ours.
+    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head (default: 2.0). Ours.
     head_threshold: f64,
 
     /// One data set: a JSON lines file or a save_to_disk directory.
     train_file: String,
     /// A folder of data sets.
     train_file_dir: String,
-    /// kd, posnegs [kd].
+    /// kd, posnegs (default: kd).
     data_type: String,
-    /// kd: documents per query; posnegs: negatives per query, beside the positive [2].
+    /// kd: documents per query; posnegs: negatives per query, beside the positive (default: 2).
     sample_num_one_query: usize,
-    /// Longest training sequence in tokens [512].
+    /// Longest training sequence in tokens (default: 512).
     max_seq_length: usize,
-    /// Longest sequence in evaluation [512].
+    /// Longest sequence in evaluation (default: 512).
     eval_max_seq_length: usize,
-    /// kd rows whose `first_rank` exceeds this are dropped [10000].
+    /// kd rows whose `first_rank` exceeds this are dropped (default: 10000).
     first_rank_thresh: usize,
-    /// Random swaps in each kd row's ranking before grouping [0].
+    /// Random swaps in each kd row's ranking before grouping (default: 0).
     swap_times: usize,
 
-    /// kldiv, marginmse, infonce; several are summed [kldiv].
+    /// kldiv, marginmse, infonce; several are summed (default: kldiv).
     loss_types: Vec<String>,
-    /// Times each ranking loss [1].
+    /// Times each ranking loss (default: 1).
     ranking_loss_weight: f64,
-    /// Score every query against every document of the batch [false].
+    /// Score every query against every document of the batch (default: false).
     use_in_batch_negatives: bool,
-    /// Scores are divided by it [1].
+    /// Scores are divided by it (default: 1).
     temperature: f64,
-    /// Teacher scores are multiplied by it [1].
+    /// Teacher scores are multiplied by it (default: 1).
     score_scale: f64,
-    /// lambda of the documents' FLOPS [1e-3].
+    /// lambda of the documents' FLOPS (default: 1e-3).
     flops_d_lambda: f64,
-    /// Steps until the documents' lambda is at full strength [10000].
+    /// Steps until the documents' lambda is at full strength (default: 10000).
     flops_d_T: usize,
     /// lambda of the queries' FLOPS; siamese only.
     flops_q_lambda: f64,
-    /// Steps until the queries' lambda is at full strength [flops_d_T]; siamese only.
+    /// Steps until the queries' lambda is at full strength (default: flops_d_T); siamese only.
     flops_q_T: usize,
     /// Only rows with more non-zero weights are penalised.
     flops_threshold: f64,
-    /// One more log1p inside FLOPS [false].
+    /// One more log1p inside FLOPS (default: false).
     decouple_activation: bool,
-    /// slots, documents [slots]. Ours.
+    /// slots, documents (default: slots). Ours.
     flops_reduction: String,
-    /// Zero the special tokens' weights in training too [false]. Ours.
+    /// Zero the special tokens' weights in training too (default: false). Ours.
     mask_special_tokens: bool,
 
-    /// Peak learning rate [5e-5].
+    /// Peak learning rate (default: 5e-5).
     learning_rate: f64,
-    /// Decoupled weight decay [0].
+    /// Decoupled weight decay (default: 0).
     weight_decay: f64,
-    /// Leave biases and LayerNorm weights undecayed [false]. Ours.
+    /// Leave biases and LayerNorm weights undecayed (default: false). Ours.
     weight_decay_exclude_bias_and_norm: bool,
-    /// First-moment decay [0.9].
+    /// First-moment decay (default: 0.9).
     adam_beta1: f64,
-    /// Second-moment decay [0.999].
+    /// Second-moment decay (default: 0.999).
     adam_beta2: f64,
-    /// Denominator offset [1e-8].
+    /// Denominator offset (default: 1e-8).
     adam_epsilon: f64,
-    /// Bound on the global gradient norm [1]; null or 0 is no bound.
+    /// Bound on the global gradient norm (default: 1); null or 0 is no bound.
     max_grad_norm: Nullable<f64>,
-    /// linear, cosine, constant, constant_with_warmup [linear].
+    /// linear, cosine, constant, constant_with_warmup (default: linear).
     lr_scheduler_type: String,
-    /// Warm-up in steps [0]; 0 leaves it to warmup_ratio.
+    /// Warm-up in steps (default: 0); 0 leaves it to warmup_ratio.
     warmup_steps: usize,
-    /// Warm-up as a share of all steps [0].
+    /// Warm-up as a share of all steps (default: 0).
     warmup_ratio: f64,
-    /// Micro-batches per optimizer step [1].
+    /// Micro-batches per optimizer step (default: 1).
     gradient_accumulation_steps: usize,
 
     /// Receives configs, logs, checkpoints and the final model.
     output_dir: String,
-    /// Write into an output_dir that already holds a run [false].
+    /// Write into an output_dir that already holds a run (default: false).
     overwrite_output_dir: bool,
-    /// Optimizer steps; -1 leaves it to num_train_epochs [-1].
+    /// Optimizer steps; -1 leaves it to num_train_epochs (default: -1).
     max_steps: i64,
-    /// Passes over the data [3].
+    /// Passes over the data (default: 3).
     num_train_epochs: f64,
-    /// Queries per batch [8].
+    /// Queries per batch (default: 8).
     per_device_train_batch_size: usize,
-    /// Documents per batch in evaluation [8].
+    /// Documents per batch in evaluation (default: 8).
     per_device_eval_batch_size: usize,
-    /// Drop the last, smaller batch of an epoch [false].
+    /// Drop the last, smaller batch of an epoch (default: false).
     dataloader_drop_last: bool,
-    /// Initialisation and dropout [42].
+    /// Initialisation and dropout (default: 42).
     seed: u64,
-    /// Order of the data [seed].
+    /// Order of the data (default: seed).
     data_seed: u64,
-    /// Steps between rows of metrics.jsonl [500].
+    /// Steps between rows of metrics.jsonl (default: 500).
     logging_steps: usize,
-    /// debug, info, warning, error, critical, passive [passive, which is info].
+    /// debug, info, warning, error, critical, passive (default: passive, which is info).
     log_level: String,
-    /// steps, no [steps].
+    /// steps, no (default: steps).
     save_strategy: String,
-    /// Steps between checkpoints [500].
+    /// Steps between checkpoints (default: 500).
     save_steps: usize,
-    /// Checkpoints kept [all].
+    /// Checkpoints kept (default: all).
     save_total_limit: usize,
-    /// BEIR directories to evaluate on [none]. Ours.
+    /// BEIR directories to evaluate on (default: none). Ours.
     eval_data: Vec<String>,
-    /// steps, no [steps where eval_steps is given].
+    /// steps, no (default: steps where eval_steps is given).
     eval_strategy: String,
-    /// Steps between evaluations [logging_steps].
+    /// Steps between evaluations (default: logging_steps).
     eval_steps: usize,
-    /// float16 on the GPU [false].
+    /// float16 on the GPU (default: false).
     fp16: bool,
-    /// bfloat16 on the GPU [false].
+    /// bfloat16 on the GPU (default: false).
     bf16: bool,
-    /// Recompute activations in the backward pass [false].
+    /// Recompute activations in the backward pass (default: false).
     gradient_checkpointing: bool,
-    /// true continues the newest checkpoint of output_dir [false].
+    /// true continues the newest checkpoint of output_dir (default: false).
     resume_from_checkpoint: Value,
 }
 
@@ -338,9 +338,24 @@ fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, (Option<u6
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map(|location| location.line());
-        let message = error.without_snippet().to_string();
-        (line, message)
+        (line, syntax_message(&error))
     })
+}
+
+/// What the parser found, without the position that the error names already.
+fn syntax_message(error: &serde_saphyr::Error) -> String {
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet()
+    {
+        return format!("`{key}` is written twice");
+    }
+    if let serde_saphyr::Error::Unexpected { .. } = error.without_snippet() {
+        return "found something else".to_owned();
+    }
+    let message = error.without_snippet().to_string();
+    match message.rsplit_once(" at line ") {
+        Some((what, _)) => what.to_owned(),
+        None => message,
+    }
 }
 
 /// The known key that `key` is most likely meant to be.
@@ -379,7 +394,11 @@ mod tests {
             ),
             ("", &[], "r.yaml: the recipe is empty"),
             ("# only a comment\n", &[], "r.yaml: the recipe is empty"),
-            ("seed: 1\nseed: 2\n", &[], "r.yaml:2:"),
+            (
+                "seed: 1\nseed: 2\n",
+                &[],
+                "r.yaml:2: expected `key: value` lines in YAML, but `seed` is written twice",
+            ),
             (
                 "seed: 1\nlerning_rate: 1\n",
                 &[],

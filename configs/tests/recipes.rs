@@ -1,0 +1,382 @@
+//! Whole recipes: the reference's, ours, and what happens to settings that cannot be.
+
+use std::path::{Path, PathBuf};
+
+use configs::raw::RawConfig;
+use configs::{
+    Activation, ConfigError, DataKind, Duration, LoadedConfig, LrSchedule, Precision, QueryEncoder,
+    RankingLoss, TrainSource, Warmup,
+};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The YAML files of a folder of this crate.
+fn recipes(name: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{name} holds no recipe");
+    paths
+}
+
+fn reference(name: &str) -> Result<LoadedConfig, ConfigError> {
+    configs::load(&folder("tests/reference").join(name), &[])
+}
+
+/// A small valid recipe with more lines, resolved.
+fn resolve(lines: &str) -> Result<LoadedConfig, ConfigError> {
+    let text = format!("model_name_or_path: m\nidf_path: i\ntrain_file: t\noutput_dir: o\n{lines}");
+    RawConfig::parse(Path::new("r.yaml"), &text, &[])?.resolve()
+}
+
+#[test]
+fn l0_sample_of_the_reference() {
+    let LoadedConfig { config, warnings } = reference("l0_sample.yaml").unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(
+        config.model.name_or_path,
+        "distilbert/distilbert-base-uncased"
+    );
+    assert_eq!(config.model.activation, Activation::L1Relu);
+    let query = QueryEncoder::InferenceFree {
+        idf_path: Some("idf.json".into()),
+        learning_rate: None,
+    };
+    assert_eq!(config.model.query, query);
+    assert_eq!(
+        config.data.source,
+        TrainSource::File("data/msmarco_ft".into())
+    );
+    assert_eq!(config.data.kind, DataKind::Kd);
+    assert_eq!(config.data.docs_per_query, 2);
+    assert_eq!(config.data.max_seq_len, 256);
+    assert_eq!(config.loss.ranking, [RankingLoss::KlDiv]);
+    assert_eq!(config.loss.document_flops.lambda, 0.04);
+    assert_eq!(config.loss.document_flops.warmup_steps, 10_000);
+    assert_eq!(config.loss.document_flops.threshold, Some(200.0));
+    assert_eq!(config.loss.query_flops, None);
+    assert_eq!(config.optimizer.learning_rate, 2e-5);
+    assert_eq!(config.optimizer.weight_decay, 0.01);
+    assert_eq!(config.optimizer.max_grad_norm, None);
+    assert_eq!(config.optimizer.schedule, LrSchedule::Linear);
+    assert_eq!(config.optimizer.warmup, Warmup::Steps(6_000));
+    assert_eq!(config.run.duration, Duration::Steps(100_000));
+    assert_eq!(config.run.batch_queries, 40);
+    assert_eq!(config.run.precision, Precision::F16);
+    assert_eq!(config.run.save_steps, Some(50_000));
+    assert_eq!(config.run.logging_steps, 50);
+    assert!(config.run.drop_last);
+}
+
+#[test]
+fn config_l0_of_the_reference() {
+    let LoadedConfig { config, warnings } = reference("config_l0.yaml").unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.model.activation, Activation::L1Relu);
+    assert_eq!(config.loss.document_flops.threshold, Some(150.0));
+}
+
+#[test]
+fn config_infonce_of_the_reference() {
+    let LoadedConfig { config, warnings } = reference("config_infonce.yaml").unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("beir_datasets: ignored"),
+        "{warnings:?}"
+    );
+    assert_eq!(config.data.kind, DataKind::PosNegs);
+    assert_eq!(
+        config.data.docs_per_query, 3,
+        "a positive and two negatives"
+    );
+    assert_eq!(config.loss.ranking, [RankingLoss::InfoNce]);
+    assert!(config.loss.in_batch_negatives);
+}
+
+/// It parses; its teachers are refused by name with the way around.
+#[test]
+fn config_kd_of_the_reference() {
+    let path = folder("tests/reference/config_kd.yaml");
+    let raw = RawConfig::read(&path, &[]).unwrap();
+    let message = raw.resolve().unwrap_err().to_string();
+    assert!(
+        message.contains("config_kd.yaml:18: kd_ensemble_teacher_kwargs:"),
+        "{message}"
+    );
+    assert!(message.contains("data_type: kd"), "{message}");
+}
+
+#[test]
+fn our_recipes_resolve_without_a_warning() {
+    for path in recipes(".") {
+        let loaded = configs::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.warnings, [""; 0], "{}", path.display());
+    }
+}
+
+#[test]
+fn resolved_recipes_read_back_as_they_were() {
+    let mut all = recipes(".");
+    all.extend(recipes("tests/reference"));
+    let mut configs: Vec<_> = all
+        .iter()
+        .filter_map(|path| configs::load(path, &[]).ok())
+        .map(|loaded| loaded.config)
+        .collect();
+    assert_eq!(
+        configs.len(),
+        all.len() - 1,
+        "only the recipe with teachers is refused"
+    );
+    let unusual = [
+        "inf_free: false\nflops_q_lambda: 1e-3\nflops_q_T: 5",
+        "idf_requires_grad: true\nidf_lr: 1e-2\nprune_ratio: 0.1\npreprocess_func: to_lower",
+        "warmup_ratio: 0.1\nnum_train_epochs: 1.5\nsave_strategy: no\nmax_grad_norm: 0.5",
+        "eval_data: [a, 'b, c']\neval_steps: 7\nbf16: true\nresume_from_checkpoint: true\nlog_level: warning",
+        "dropout: 0\nflops_reduction: documents\ndecouple_activation: true\nseed: 18446744073709551615",
+        "tokenizer_name: 'no'\nlr_scheduler_type: cosine\nsave_total_limit: 2\nloss_types: kldiv,marginmse",
+    ];
+    configs.extend(unusual.map(|lines| resolve(lines).unwrap().config));
+    for config in configs {
+        let yaml = config.to_yaml();
+        let raw = RawConfig::parse(Path::new("config.resolved.yaml"), &yaml, &[]).unwrap();
+        let again = raw.resolve().unwrap();
+        assert_eq!(again.config, config, "{yaml}");
+        let unexpected = again
+            .warnings
+            .iter()
+            .find(|warning| !warning.contains("idf_path"));
+        assert_eq!(unexpected, None, "{yaml}");
+    }
+}
+
+#[test]
+fn impossible_settings_are_refused_by_name() {
+    let cases = [
+        (
+            "data_type: posnegs",
+            "r.yaml: loss_types: kldiv learns from teacher scores, which data_type posnegs",
+        ),
+        (
+            "loss_types: [marginmse]\ndata_type: posnegs",
+            "r.yaml:5: loss_types: marginmse learns from teacher",
+        ),
+        (
+            "use_in_batch_negatives: true",
+            "r.yaml:5: use_in_batch_negatives: kldiv would need teacher scores",
+        ),
+        (
+            "loss_types: [kldiv, kldiv]",
+            "r.yaml:5: loss_types: kldiv is listed twice",
+        ),
+        ("loss_types: []", "r.yaml:5: loss_types: the list is empty"),
+        (
+            "loss_types: [mlm]",
+            "r.yaml:5: loss_types: `mlm` is not supported: ",
+        ),
+        (
+            "loss_types: [triplet]",
+            "r.yaml:5: loss_types: `triplet` is none of kldiv, marginmse, infonce",
+        ),
+        (
+            "data_type: kd-ids",
+            "r.yaml:5: data_type: `kd-ids` is not supported: teacher vectors",
+        ),
+        (
+            "sample_num_one_query: 1",
+            "r.yaml:5: sample_num_one_query: expected 2 or more",
+        ),
+        (
+            "train_file_dir: d",
+            "r.yaml:5: train_file_dir: train_file is given too",
+        ),
+        ("fp16: true\nbf16: true", "r.yaml:6: bf16: fp16 is true too"),
+        ("inf_free: false", "r.yaml: flops_q_lambda is missing: "),
+        (
+            "inf_free: false\nidf_requires_grad: true",
+            "r.yaml:6: idf_requires_grad: inf_free: false",
+        ),
+        (
+            "use_l0: false\nactivation_type: l1_relu",
+            "r.yaml:5: use_l0: it says relu, and activation_type",
+        ),
+        (
+            "activation_type: gelu",
+            "r.yaml:5: activation_type: `gelu` is none of relu, l1_relu",
+        ),
+        (
+            "lr_scheduler_type: polynomial",
+            "r.yaml:5: lr_scheduler_type: `polynomial` is none of linear",
+        ),
+        (
+            "max_steps: 0",
+            "r.yaml:5: max_steps: expected 1 or more, or -1",
+        ),
+        (
+            "num_train_epochs: 0",
+            "r.yaml:5: num_train_epochs: expected more than 0",
+        ),
+        (
+            "learning_rate: -1e-5",
+            "r.yaml:5: learning_rate: expected more than 0",
+        ),
+        ("learning_rate: .nan", "r.yaml:5: "),
+        (
+            "temperature: 0",
+            "r.yaml:5: temperature: expected more than 0",
+        ),
+        (
+            "adam_beta2: 1",
+            "r.yaml:5: adam_beta2: expected 0 or more and less than 1",
+        ),
+        ("warmup_ratio: 2", "r.yaml:5: warmup_ratio: expected 0 to 1"),
+        (
+            "per_device_train_batch_size: 0",
+            "r.yaml:5: per_device_train_batch_size: expected 1 or more",
+        ),
+        (
+            "prune_ratio: 1",
+            "r.yaml:5: prune_ratio: expected 0 or more and less than 1",
+        ),
+        (
+            "max_seq_length: 2",
+            "r.yaml:5: max_seq_length: expected 3 or more",
+        ),
+        (
+            "save_strategy: epoch",
+            "r.yaml:5: save_strategy: `epoch` is not supported: ",
+        ),
+        (
+            "eval_strategy: often",
+            "r.yaml:5: eval_strategy: `often` is none of steps, no",
+        ),
+        (
+            "resume_from_checkpoint: out/checkpoint-5",
+            "r.yaml:5: resume_from_checkpoint: expected true",
+        ),
+        (
+            "log_level: loud",
+            "r.yaml:5: log_level: `loud` is none of debug",
+        ),
+        (
+            "evaluation_strategy: steps",
+            "r.yaml:5: evaluation_strategy: it is called eval_strategy",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (lines, expected) in cases {
+        match resolve(lines) {
+            Ok(_) => failures.push(format!("{lines:?} was accepted")),
+            Err(error) if !error.to_string().starts_with(expected) => {
+                failures.push(format!("{lines:?}: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert_eq!(failures, [""; 0]);
+}
+
+#[test]
+fn settings_without_effect_are_warned_about() {
+    let cases = [
+        (
+            "flops_q_lambda: 1e-3",
+            "r.yaml:5: flops_q_lambda: not used: inf_free is true",
+        ),
+        (
+            "inf_free: false\nflops_q_lambda: 0",
+            "r.yaml:2: idf_path: not used: inf_free is false",
+        ),
+        (
+            "idf_lr: 1e-2",
+            "r.yaml:5: idf_lr: not used: idf_requires_grad is false",
+        ),
+        (
+            "max_steps: 10\nnum_train_epochs: 1",
+            "r.yaml:6: num_train_epochs: not used: max_steps 10",
+        ),
+        (
+            "max_steps: 10\nwarmup_steps: 10",
+            "r.yaml:6: warmup_steps: 10 steps of warm-up in a run of 10",
+        ),
+        (
+            "warmup_steps: 1\nwarmup_ratio: 0.1",
+            "r.yaml:6: warmup_ratio: not used: warmup_steps is given",
+        ),
+        (
+            "lr_scheduler_type: constant\nwarmup_steps: 5",
+            "r.yaml:6: warmup_steps: not used: lr_scheduler",
+        ),
+        (
+            "eval_steps: 5",
+            "r.yaml:5: eval_steps: not used: eval_data names no BEIR directory",
+        ),
+        (
+            "data_type: posnegs\nloss_types: infonce\nswap_times: 3",
+            "r.yaml:7: swap_times: not used",
+        ),
+        (
+            "report_to: wandb",
+            "r.yaml:5: report_to: ignored: metrics.jsonl",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (lines, expected) in cases {
+        let loaded = resolve(lines).unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+        match loaded.warnings.as_slice() {
+            [warning] if warning.starts_with(expected) => {}
+            warnings => failures.push(format!("{lines:?}: {warnings:?}")),
+        }
+    }
+    assert_eq!(failures, [""; 0]);
+}
+
+#[test]
+fn an_idf_table_is_suggested() {
+    let text = "model_name_or_path: m\nidf_path: 'null'\ntrain_file: t\noutput_dir: o\n";
+    let raw = RawConfig::parse(Path::new("r.yaml"), text, &[]).unwrap();
+    let warnings = raw.resolve().unwrap().warnings;
+    let expected = "r.yaml:2: idf_path: not given: every query token weighs 1";
+    assert!(
+        matches!(&warnings[..], [only] if only.starts_with(expected)),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn required_keys_are_asked_for() {
+    let full = "model_name_or_path: m\ntrain_file: t\noutput_dir: o\n";
+    for (key, line) in ["model_name_or_path", "train_file", "output_dir"]
+        .iter()
+        .zip(full.lines())
+    {
+        let text = full.replace(line, "seed: 1");
+        let raw = RawConfig::parse(Path::new("r.yaml"), &text, &[]).unwrap();
+        let message = raw.resolve().unwrap_err().to_string();
+        assert!(
+            message.starts_with(&format!("r.yaml: {key} is missing: ")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn files_that_are_no_recipes() {
+    let message = configs::load(Path::new("no/such.yaml"), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.starts_with("no/such.yaml: cannot read the recipe: "),
+        "{message}"
+    );
+    let message = configs::load(&folder("."), &[]).unwrap_err().to_string();
+    assert!(message.contains("cannot read the recipe: "), "{message}");
+}
