@@ -7,23 +7,25 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The directory is not there.
-    #[error("model directory {0} does not exist: expected a directory with config.json and weights")]
+    #[error(
+        "model directory {0} does not exist: expected a directory with config.json and weights"
+    )]
     NoDirectory(PathBuf),
     /// The operating system refused.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// File that was being read.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A JSON file that is not JSON.
-    #[error("{path} is not valid JSON ({source}): restore the file from where the model came from")]
+    #[error("{path} is not valid JSON ({cause}): restore the file from where the model came from")]
     Json {
         /// File that was being read.
         path: PathBuf,
         /// What the parser says, with line and column.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A setting that is missing, of the wrong type, or not supported.
     #[error("{path}: key `{key}`: found {found}, expected {expected}")]
@@ -105,7 +107,9 @@ pub enum ImportError {
         expected: Vec<usize>,
     },
     /// Weights in a type that is not read.
-    #[error("{path}: key `{key}` is stored as {found}, expected float32, float16 or bfloat16: convert it first")]
+    #[error(
+        "{path}: key `{key}` is stored as {found}, expected float32, float16 or bfloat16: convert it first"
+    )]
     WeightType {
         /// The file that holds it.
         path: PathBuf,
@@ -134,14 +138,9 @@ pub enum ImportError {
 /// Why a model directory cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The operating system refused.
-    #[error("cannot write {path}: {source}")]
-    Io {
-        /// File or directory that was being written.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// The operating system refused, or the directory is already there.
+    #[error(transparent)]
+    Output(#[from] data::output::OutputError),
     /// The source directory's config.json or tokenizer settings cannot be read.
     #[error(transparent)]
     Source(#[from] ImportError),
@@ -189,22 +188,12 @@ pub enum ExportError {
     },
 }
 
-impl ExportError {
-    /// Wraps an io failure with the path it happened at.
-    pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_path_buf(),
-            source,
-        }
-    }
-}
-
 impl ImportError {
     /// Wraps an io failure with the path it happened at.
     pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
+        move |cause| Self::Io {
             path: path.to_path_buf(),
-            source,
+            cause,
         }
     }
 }

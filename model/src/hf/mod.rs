@@ -10,18 +10,19 @@ mod checkpoint;
 mod config;
 mod error;
 mod export;
+#[cfg(test)]
+mod fixture;
 mod head;
 mod import;
 pub mod keys;
 mod layout;
 mod parameters;
-mod staging;
 mod tokenizer_files;
 mod weight_type;
 
 pub use config::load_config;
 pub use error::{ExportError, ImportError};
-pub use export::{ExportOptions, export};
+pub use export::{ExportOptions, export, write_files};
 pub use import::{ImportOptions, ImportReport, from_scratch, load};
 pub use layout::{Layout, UnknownLayout, stored_activation};
 pub use parameters::{NamedTensor, named_gradients, named_parameters, named_tensors};

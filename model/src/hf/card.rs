@@ -1,0 +1,105 @@
+//! The model card.
+
+use configs::Activation;
+
+use super::export::ExportOptions;
+use super::layout::Layout;
+use crate::config::EncoderConfig;
+
+/// README.md of an exported model: what it computes, and how to use it from Python.
+pub(super) fn text(name: &str, options: &ExportOptions, config: &EncoderConfig) -> String {
+    let logs = options.activation.logarithms();
+    let with_sentence_transformers = options.layouts.contains(&Layout::SentenceTransformers);
+    let library = match with_sentence_transformers {
+        true => "sentence-transformers",
+        false => "transformers",
+    };
+    let queries = match options.idf {
+        Some(_) => {
+            "Queries need no model: each distinct token weighs what `idf.json` says, special tokens 0."
+        }
+        None => "Queries are encoded like documents.",
+    };
+    let mut card = format!(
+        "---\n\
+         library_name: {library}\n\
+         pipeline_tag: feature-extraction\n\
+         tags:\n\
+         - sparse-encoder\n\
+         - sparse\n\
+         - learned-sparse-retrieval\n\
+         {}- opensearch\n\
+         ---\n\n\
+         # {name}\n\n\
+         A sparse retriever: texts become vectors over the {} tokens of its vocabulary, compared by dot product.\n\n\
+         A document's weight of a token is {} of its largest masked-LM logit over the document's tokens \
+         ({logs} logarithm{}, activation `{}`); special tokens weigh 0. {queries}\n\n\
+         At most {} tokens of a text are read.\n",
+        match options.idf {
+            Some(_) => "- inference-free\n",
+            None => "",
+        },
+        config.vocab_size,
+        formula(options.activation),
+        if logs == 1 { "" } else { "s" },
+        options.activation.name(),
+        options.max_seq_len.min(config.max_positions),
+    );
+    if with_sentence_transformers {
+        card.push_str(SENTENCE_TRANSFORMERS);
+    } else if logs > 2 {
+        card.push_str(
+            "\nsentence-transformers has no name for more than two logarithms: use the code below.\n",
+        );
+    }
+    card.push_str(&transformers_code(options, config));
+    card
+}
+
+/// `log1p(log1p(relu(x)))`, with as many logarithms as the activation has.
+fn formula(activation: Activation) -> String {
+    let logs = activation.logarithms();
+    format!("`{}relu(x){}`", "log1p(".repeat(logs), ")".repeat(logs))
+}
+
+const SENTENCE_TRANSFORMERS: &str = r#"
+## sentence-transformers
+
+```python
+from sentence_transformers import SparseEncoder
+
+model = SparseEncoder("path/to/this/directory")
+documents = model.encode_document(["Currently New York is rainy."])
+queries = model.encode_query(["What's the weather in ny now?"])
+print(model.similarity(queries, documents))
+```
+"#;
+
+fn transformers_code(options: &ExportOptions, config: &EncoderConfig) -> String {
+    format!(
+        r#"
+## transformers
+
+```python
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+model = AutoModelForMaskedLM.from_pretrained("path/to/this/directory").eval()
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/directory")
+
+def encode_documents(texts):
+    batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt",
+                      return_token_type_ids=False)
+    with torch.no_grad():
+        logits = model(**batch).logits * batch["attention_mask"].unsqueeze(-1)
+    weights = logits.amax(dim=1).relu()
+    for _ in range({logs}):
+        weights = weights.log1p()
+    weights[:, tokenizer.all_special_ids] = 0
+    return weights
+```
+"#,
+        max_length = options.max_seq_len.min(config.max_positions),
+        logs = options.activation.logarithms(),
+    )
+}

@@ -1,0 +1,151 @@
+//! A masked-LM head for checkpoints that have none.
+
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData};
+
+use crate::masked_lm::MaskedLm;
+
+/// A LayerNorm's output stays within this many `gamma` of its `beta`, but for outliers whose gelu is then
+/// slightly below the identity.
+const BOUND: f32 = 8.0;
+
+/// From here on `gelu(x)` and `x` are the same float32: `x (1 - Φ(x))` is 6e-9 at 6, half a unit in the last
+/// place is 2e-7.
+const LINEAR_FROM: f32 = 6.0;
+
+/// Replaces the head of `model` by one whose output is its input, so that the logits are the hidden states
+/// times the word embeddings, minus `threshold`.
+///
+/// Hidden states of an encoder, even one that was never trained with a masked-LM loss, still resemble the
+/// embeddings of the words around: their product, cut off at a threshold, is a sparse retriever that works
+/// before any training (nDCG@10 of about .58 on SciFact for MiniLM), where a random head would have to be
+/// learned first.
+///
+/// The head computes `LayerNorm(gelu(x W + b))`. With `W = 1` and `b = c` large enough for gelu to be the
+/// identity, that is `LayerNorm(x + c)`, and the LayerNorm takes `c` off again with the mean. What is left to
+/// choose is its gain `g` and offset `o`, constants over the hidden dimensions, such that
+/// `g (x - mean(x)) / std(x) + o` reproduces `x`: `o = mean(x)` and `g = std(x)`. The encoder's last
+/// LayerNorm gives `x_h = gamma_h z_h + beta_h` with `z` of mean 0 and variance 1, hence, for `z` unrelated to
+/// `gamma` and `beta`, `mean(x) = mean(beta)` and
+/// `var(x) = mean(gamma² + beta²) - mean(beta)²`.
+pub(super) fn pass_through(model: &mut MaskedLm, threshold: f64) {
+    let last_norm = match model.encoder.layers.last() {
+        Some(layer) => &layer.output_norm,
+        None => &model.encoder.embeddings.norm,
+    };
+    let gamma = values(&last_norm.gamma);
+    let beta = match &last_norm.beta {
+        Some(beta) => values(beta),
+        None => vec![0.0; gamma.len()],
+    };
+    let scale = Scale::of(&gamma, &beta);
+
+    let hidden = gamma.len();
+    let mut identity = vec![0.0; hidden * hidden];
+    for diagonal in identity.iter_mut().step_by(hidden + 1) {
+        *diagonal = 1.0;
+    }
+    let head = &mut model.head;
+    set(&mut head.transform.weight, identity);
+    if let Some(bias) = &mut head.transform.bias {
+        set(bias, vec![scale.shift; hidden]);
+    }
+    set(&mut head.norm.gamma, vec![scale.gain; hidden]);
+    if let Some(beta) = &mut head.norm.beta {
+        set(beta, vec![scale.offset; hidden]);
+    }
+    let vocab = head.bias.lazy_shape().num_elements();
+    set(&mut head.bias, vec![-threshold as f32; vocab]);
+}
+
+/// The three numbers that make the head pass its input on.
+struct Scale {
+    /// `c`: added before the gelu.
+    shift: f32,
+    /// `g`: the LayerNorm's weight.
+    gain: f32,
+    /// `o`: the LayerNorm's bias.
+    offset: f32,
+}
+
+impl Scale {
+    fn of(gamma: &[f32], beta: &[f32]) -> Self {
+        let pairs = || gamma.iter().zip(beta);
+        let bound = pairs()
+            .map(|(gamma, beta)| BOUND * gamma.abs() + beta.abs())
+            .fold(0.0, f32::max);
+        let mean = |sum: f64| sum / gamma.len() as f64;
+        let offset = mean(beta.iter().map(|&beta| f64::from(beta)).sum());
+        let square = mean(
+            pairs()
+                .map(|(&gamma, &beta)| f64::from(gamma).powi(2) + f64::from(beta).powi(2))
+                .sum(),
+        );
+        Self {
+            shift: bound + LINEAR_FROM,
+            gain: (square - offset * offset).sqrt() as f32,
+            offset: offset as f32,
+        }
+    }
+}
+
+fn values(param: &Param<Tensor<1>>) -> Vec<f32> {
+    param
+        .val()
+        .into_data()
+        .convert::<f32>()
+        .iter::<f32>()
+        .collect()
+}
+
+/// Gives `param` new values without drawing its initial ones.
+fn set<const D: usize>(param: &mut Param<Tensor<D>>, weights: Vec<f32>) {
+    let data = TensorData::new(weights, param.lazy_shape());
+    let tensor = Tensor::from_data(data, &param.lazy_device());
+    *param = param.clone().transform_for_load(tensor, param.id);
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::tensor::{Device, Distribution};
+
+    use super::super::fixture::random_model;
+    use super::*;
+    use crate::config::Family;
+
+    /// With gamma and beta of everyday size, what enters the new head comes out of it.
+    #[test]
+    fn the_new_head_passes_hidden_states_on() {
+        let device = Device::flex();
+        device.seed(7);
+        let (_dir, mut model, config) = random_model(Family::Bert);
+        let hidden = config.hidden_size;
+        let norm = &mut model.encoder.layers.last_mut().unwrap().output_norm;
+        let draw = |mean: f64, std: f64| {
+            Tensor::<1>::random([hidden], Distribution::Normal(mean, std), &device)
+        };
+        norm.gamma = Param::from_tensor(draw(1.0, 0.05));
+        norm.beta = Some(Param::from_tensor(draw(0.1, 0.05)));
+        pass_through(&mut model, 3.0);
+
+        let noise = Tensor::random([1, 20, hidden], Distribution::Normal(0.0, 2.0), &device);
+        let states = model.encoder.layers[1].output_norm.forward(noise);
+        let passed = model.head.transform(states.clone());
+        let largest: f32 = (passed - states).abs().max().into_scalar();
+        // gamma and beta vary over the hidden dimensions, the head's constants do not: that is all.
+        assert!(largest < 0.4, "{largest}");
+        assert_eq!(
+            model.head.bias.val().into_data().iter::<f32>().next(),
+            Some(-3.0)
+        );
+        assert!(model.num_params() > 0);
+    }
+
+    #[test]
+    fn a_uniform_norm_is_reproduced_exactly() {
+        let scale = Scale::of(&[0.5; 4], &[0.25; 4]);
+        assert_eq!((scale.gain, scale.offset), (0.5, 0.25));
+        assert_eq!(scale.shift, 8.0 * 0.5 + 0.25 + 6.0);
+    }
+}
