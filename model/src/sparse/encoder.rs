@@ -54,7 +54,6 @@ pub enum QueryWeights {
 /// A model with everything needed to turn text into sparse vectors.
 ///
 /// Special tokens never appear in its vectors.
-#[derive(Debug)]
 pub struct SparseEncoder {
     model: MaskedLm,
     tokenizer: Tokenizer,
