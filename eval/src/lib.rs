@@ -1,1 +1,12 @@
-//! eval
+//! Sparse retrieval from text to measures: encoding, an exact inverted index, BM25, TREC runs, and reports.
+
+pub mod beir;
+pub mod bm25;
+pub mod metric;
+pub mod ranking;
+pub mod run_file;
+pub mod search;
+pub mod text_encoder;
+pub mod vectors;
+
+pub use ranking::{Hit, Run};

@@ -33,12 +33,19 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_higher_id_bytewise() {
-        let mut hits: Vec<Hit> = [("d10", 1.0), ("d9", 1.0), ("é", 1.0), ("z", -0.0), ("zz", 0.0), ("a", 2.0)]
-            .map(|(id, score)| Hit {
-                id: id.to_owned(),
-                score,
-            })
-            .into();
+        let mut hits: Vec<Hit> = [
+            ("d10", 1.0),
+            ("d9", 1.0),
+            ("é", 1.0),
+            ("z", -0.0),
+            ("zz", 0.0),
+            ("a", 2.0),
+        ]
+        .map(|(id, score)| Hit {
+            id: id.to_owned(),
+            score,
+        })
+        .into();
         hits.sort_by(rank_order);
         let ids: Vec<&str> = hits.iter().map(|hit| hit.id.as_str()).collect();
         assert_eq!(ids, ["a", "é", "d9", "d10", "zz", "z"]);

@@ -118,7 +118,10 @@ impl FromStr for Measure {
         let (name, cut) = match text.split_once('@') {
             Some((name, cut)) => {
                 let cut: usize = cut.parse().map_err(|_| unknown())?;
-                (name, Some(cut).filter(|&cut| cut > 0).ok_or_else(unknown)?.into())
+                (
+                    name,
+                    Some(cut).filter(|&cut| cut > 0).ok_or_else(unknown)?.into(),
+                )
             }
             None => (text, None),
         };
@@ -156,7 +159,10 @@ mod tests {
         ];
         for (name, value) in expected {
             let measure: Measure = name.parse().expect("a measure");
-            assert!((measure.of(&gains, &judged) - value).abs() < 1e-12, "{name}");
+            assert!(
+                (measure.of(&gains, &judged) - value).abs() < 1e-12,
+                "{name}"
+            );
             assert_eq!(measure.to_string(), name);
         }
     }

@@ -104,12 +104,20 @@ mod tests {
         let judged = evaluate(&qrels, &run, &measures, Average::Judged);
         assert_eq!((judged.queries(), judged.mean[0]), (2, 0.5));
         let retrieved = evaluate(&qrels, &run, &measures, Average::Retrieved);
-        assert_eq!((retrieved.queries(), retrieved.mean_of(measures[0])), (1, Some(1.0)));
+        assert_eq!(
+            (retrieved.queries(), retrieved.mean_of(measures[0])),
+            (1, Some(1.0))
+        );
     }
 
     #[test]
     fn no_query_averages_to_zero() {
-        let evaluation = evaluate(&Qrels::new(), &Run::new(), &Measure::STANDARD, Average::Judged);
+        let evaluation = evaluate(
+            &Qrels::new(),
+            &Run::new(),
+            &Measure::STANDARD,
+            Average::Judged,
+        );
         assert_eq!(evaluation.mean, [0.0; 5]);
     }
 }

@@ -25,7 +25,12 @@ pub struct Comparison {
 /// The randomisation test flips the sign of each query's difference at random `rounds` times; the p-value is the
 /// share of rounds, the observed one included, whose mean difference is at least as large (Smucker, Allan and
 /// Carterette, CIKM 2007). The p-values are corrected by Holm's step-down method.
-pub fn compare(first: &Evaluation, second: &Evaluation, rounds: usize, seed: u64) -> Vec<Comparison> {
+pub fn compare(
+    first: &Evaluation,
+    second: &Evaluation,
+    rounds: usize,
+    seed: u64,
+) -> Vec<Comparison> {
     let pairs: Vec<(&Vec<f64>, &Vec<f64>)> = first
         .per_query
         .iter()
@@ -45,9 +50,14 @@ pub fn compare(first: &Evaluation, second: &Evaluation, rounds: usize, seed: u64
 }
 
 fn compare_measure(measure: Measure, values: &[[f64; 2]], rounds: usize, seed: u64) -> Comparison {
-    let differences: Vec<f64> = values.iter().map(|[first, second]| second - first).collect();
+    let differences: Vec<f64> = values
+        .iter()
+        .map(|[first, second]| second - first)
+        .collect();
     let count = |holds: fn(f64) -> bool| differences.iter().filter(|&&value| holds(value)).count();
-    let mean = |side: usize| values.iter().map(|pair| pair[side]).sum::<f64>() / values.len().max(1) as f64;
+    let mean = |side: usize| {
+        values.iter().map(|pair| pair[side]).sum::<f64>() / values.len().max(1) as f64
+    };
     let p_value = randomisation_p(&differences, rounds, seed);
     Comparison {
         measure,
@@ -64,14 +74,24 @@ fn compare_measure(measure: Measure, values: &[[f64; 2]], rounds: usize, seed: u
 
 fn randomisation_p(differences: &[f64], rounds: usize, seed: u64) -> f64 {
     // Equal queries change no sum, and rounding must not make the observed sum beat its own mirror image.
-    let differences: Vec<f64> = differences.iter().copied().filter(|&value| value != 0.0).collect();
+    let differences: Vec<f64> = differences
+        .iter()
+        .copied()
+        .filter(|&value| value != 0.0)
+        .collect();
     let observed = differences.iter().sum::<f64>().abs() - 1e-12;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let at_least = (0..rounds)
         .filter(|_| {
             let sum: f64 = differences
                 .iter()
-                .map(|value| if random.random::<bool>() { *value } else { -value })
+                .map(|value| {
+                    if random.random::<bool>() {
+                        *value
+                    } else {
+                        -value
+                    }
+                })
                 .sum();
             sum.abs() >= observed
         })

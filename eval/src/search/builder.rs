@@ -16,7 +16,9 @@ use super::section::{Section, StringTable, StringTableBuilder};
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// Two documents with one id.
-    #[error("document id `{id}` occurs twice: documents {first} and {second} of the input; ids must be unique")]
+    #[error(
+        "document id `{id}` occurs twice: documents {first} and {second} of the input; ids must be unique"
+    )]
     DuplicateId {
         /// The id.
         id: String,
@@ -164,7 +166,8 @@ impl IndexWriter {
     pub fn add(&mut self, id: &str, vector: &SparseVector) -> Result<(), IndexError> {
         self.builder.add(id, vector)?;
         if self.builder.block.tokens.len() >= self.block_postings {
-            self.put_block_aside().map_err(|source| self.write_error(source))?;
+            self.put_block_aside()
+                .map_err(|source| self.write_error(source))?;
         }
         Ok(())
     }
@@ -176,23 +179,36 @@ impl IndexWriter {
     ///
     /// If two documents have the same id, or writing fails; then an older index in the folder stays as it was.
     pub fn finish(mut self, vocabulary: &Vocabulary) -> Result<usize, IndexError> {
-        self.put_block_aside().map_err(|source| self.write_error(source))?;
+        self.put_block_aside()
+            .map_err(|source| self.write_error(source))?;
         let documents = std::mem::take(&mut self.builder.documents).finish();
         refuse_duplicates(&documents)?;
         let tokens = vocabulary.tokens();
         let mut offsets = vec![0; tokens.len() + 1];
         for token in 0..tokens.len() {
-            let count: u64 = self.segments.iter().map(|segment| segment.count(token)).sum();
+            let count: u64 = self
+                .segments
+                .iter()
+                .map(|segment| segment.count(token))
+                .sum();
             offsets[token + 1] = offsets[token] + count;
         }
         let mut names = StringTableBuilder::default();
         tokens.iter().for_each(|token| names.push(token));
         let (dir, segments) = (self.dir, &mut self.segments);
-        index_file::write(&dir, &documents, &names.finish(), &Section::of_offsets(&offsets), |out| {
-            (0..tokens.len()).try_for_each(|token| {
-                segments.iter_mut().try_for_each(|segment| segment.copy(token, out))
-            })
-        })?;
+        index_file::write(
+            &dir,
+            &documents,
+            &names.finish(),
+            &Section::of_offsets(&offsets),
+            |out| {
+                (0..tokens.len()).try_for_each(|token| {
+                    segments
+                        .iter_mut()
+                        .try_for_each(|segment| segment.copy(token, out))
+                })
+            },
+        )?;
         Ok(documents.len())
     }
 
@@ -298,7 +314,10 @@ impl Block {
 fn refuse_duplicates(documents: &StringTable) -> Result<(), IndexError> {
     let mut order: Vec<u32> = (0..documents.len() as u32).collect();
     order.par_sort_unstable_by(|&a, &b| {
-        documents.get(a as usize).cmp(documents.get(b as usize)).then(a.cmp(&b))
+        documents
+            .get(a as usize)
+            .cmp(documents.get(b as usize))
+            .then(a.cmp(&b))
     });
     match order
         .windows(2)
@@ -324,8 +343,14 @@ mod tests {
         for id in ["a", "b", "a"] {
             builder.add(id, &SparseVector::default()).expect("room");
         }
-        let error = builder.finish().expect_err("two documents are `a`").to_string();
-        assert!(error.contains("`a` occurs twice: documents 1 and 3"), "{error}");
+        let error = builder
+            .finish()
+            .expect_err("two documents are `a`")
+            .to_string();
+        assert!(
+            error.contains("`a` occurs twice: documents 1 and 3"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -333,7 +358,9 @@ mod tests {
         let rows: Vec<(String, SparseVector)> = (0..50u32)
             .map(|doc| {
                 let tokens = (0..8).filter(|token| (doc >> (token % 5)) % 3 == token % 3);
-                let vector = tokens.map(|token| (token, 1.0 + (doc * 7 % 13) as f32)).collect();
+                let vector = tokens
+                    .map(|token| (token, 1.0 + (doc * 7 % 13) as f32))
+                    .collect();
                 (format!("d{doc}"), vector)
             })
             .collect();
@@ -350,7 +377,9 @@ mod tests {
             builder.finish().expect("unique ids"),
             InvertedIndex::open(dir.path()).expect("just written"),
         );
-        let queries: Vec<SparseVector> = (0..8).map(|token| [(token, 0.5)].into_iter().collect()).collect();
+        let queries: Vec<SparseVector> = (0..8)
+            .map(|token| [(token, 0.5)].into_iter().collect())
+            .collect();
         let found = |index: &InvertedIndex| index.search(&queries, 20).expect("embedded search");
         assert_eq!(found(&memory), found(&disk));
         assert_eq!(&*memory.postings, &*disk.postings);

@@ -52,7 +52,13 @@ pub fn write(
     let mut file = AtomicFile::create(&dir.join(INDEX_FILE)).map_err(io::Error::from)?;
     write_sections(
         &mut file,
-        [&documents.offsets, &documents.text, &tokens.offsets, &tokens.text, offsets],
+        [
+            &documents.offsets,
+            &documents.text,
+            &tokens.offsets,
+            &tokens.text,
+            offsets,
+        ],
         postings,
     )?;
     Ok(file.finish().map_err(io::Error::from)?)
@@ -120,7 +126,9 @@ pub fn open(dir: &Path) -> Result<InvertedIndex, IndexError> {
     let path = dir.join(INDEX_FILE);
     let map = match File::open(&path) {
         Ok(file) => map_file(&file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IndexError::NotAnIndex { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(IndexError::NotAnIndex { path });
+        }
         Err(error) => Err(error),
     };
     let map = map.map_err(|source| IndexError::Read {
@@ -129,8 +137,14 @@ pub fn open(dir: &Path) -> Result<InvertedIndex, IndexError> {
     })?;
     let ranges = section_ranges(&path, &map)?;
     let map = Arc::new(map);
-    let [document_offsets, documents, token_offsets, tokens, offsets, postings] =
-        ranges.map(|range| Section::Mapped(map.clone(), range));
+    let [
+        document_offsets,
+        documents,
+        token_offsets,
+        tokens,
+        offsets,
+        postings,
+    ] = ranges.map(|range| Section::Mapped(map.clone(), range));
     let index = InvertedIndex {
         documents: StringTable {
             offsets: document_offsets,
@@ -179,20 +193,28 @@ fn section_ranges(path: &PathBuf, map: &[u8]) -> Result<[Range<usize>; 6], Index
     let mut checked = map[..HEADER_BYTES].to_vec();
     checked.extend_from_slice(&map[table..map.len() - 4]);
     if crc32fast::hash(&checked) != u32_at(map, map.len() - 4) {
-        return Err(corrupt("the table of sections is missing or wrong, the file may be cut off".into()));
+        return Err(corrupt(
+            "the table of sections is missing or wrong, the file may be cut off".into(),
+        ));
     }
     let entries: Vec<(Range<usize>, u32)> = (0..SECTION_NAMES.len())
         .map(|number| {
             let entry = table + number * ENTRY_BYTES;
             let start = u64_at(map, entry) as usize;
-            (start..start.saturating_add(u64_at(map, entry + 8) as usize), u32_at(map, entry + 16))
+            (
+                start..start.saturating_add(u64_at(map, entry + 8) as usize),
+                u32_at(map, entry + 16),
+            )
         })
         .collect();
     let wrong = entries.par_iter().position_any(|(range, crc)| {
         range.end > table || crc32fast::hash(&map[range.clone()]) != *crc
     });
     match wrong {
-        Some(number) => Err(corrupt(format!("wrong checksum of the {}", SECTION_NAMES[number]))),
+        Some(number) => Err(corrupt(format!(
+            "wrong checksum of the {}",
+            SECTION_NAMES[number]
+        ))),
         None => Ok(std::array::from_fn(|number| entries[number].0.clone())),
     }
 }
@@ -207,8 +229,14 @@ fn refuse_inconsistent(path: &Path, index: &InvertedIndex) -> Result<(), IndexEr
     let checks = [
         ("document ids", documents.is_some()),
         ("tokens", index.tokens.is_valid()),
-        ("posting offsets", index.offsets.are_offsets_up_to(postings.len() as u64)),
-        ("postings", rest.is_empty() && postings.par_iter().with_min_len(1 << 16).all(in_range)),
+        (
+            "posting offsets",
+            index.offsets.are_offsets_up_to(postings.len() as u64),
+        ),
+        (
+            "postings",
+            rest.is_empty() && postings.par_iter().with_min_len(1 << 16).all(in_range),
+        ),
     ];
     match checks.iter().find(|(_, holds)| !holds) {
         None => Ok(()),
@@ -236,7 +264,9 @@ mod tests {
         let mut writer = IndexWriter::create(dir, 100).expect("writable");
         let mut vocabulary = Vocabulary::default();
         for (id, entries) in [("a", vec![("x", 1.0), ("y", 2.0)]), ("é", vec![("y", 0.5)])] {
-            writer.add(id, &vocabulary.intern_vector(entries)).expect("new id");
+            writer
+                .add(id, &vocabulary.intern_vector(entries))
+                .expect("new id");
         }
         writer.finish(&vocabulary).expect("written");
         std::fs::read(dir.join(INDEX_FILE)).expect("readable")

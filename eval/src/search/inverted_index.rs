@@ -66,7 +66,10 @@ impl InvertedIndex {
         self.postings.as_chunks::<POSTING_BYTES>().0[range]
             .iter()
             .map(|&[a, b, c, d, e, f, g, h]| {
-                (u32::from_le_bytes([a, b, c, d]), f32::from_le_bytes([e, f, g, h]))
+                (
+                    u32::from_le_bytes([a, b, c, d]),
+                    f32::from_le_bytes([e, f, g, h]),
+                )
             })
     }
 
@@ -176,21 +179,36 @@ mod tests {
         builder.add("a", &vector(&[(1, 1.0)])).expect("new id");
         let index = builder.finish().expect("unique ids");
         let queries = [vector(&[]), vector(&[(0, 1.0), (2, 1.0), (u32::MAX, 1.0)])];
-        assert_eq!(index.search(&queries, 5).expect("embedded search"), [vec![], vec![]]);
+        assert_eq!(
+            index.search(&queries, 5).expect("embedded search"),
+            [vec![], vec![]]
+        );
         let empty = IndexBuilder::default().finish().expect("no duplicates");
-        assert_eq!(empty.search(&[vector(&[(1, 1.0)])], 5).expect("embedded search"), [vec![]]);
+        assert_eq!(
+            empty
+                .search(&[vector(&[(1, 1.0)])], 5)
+                .expect("embedded search"),
+            [vec![]]
+        );
         assert_eq!(empty.token_counts().mean_length(), 0.0);
     }
 
     #[test]
     fn counts_lengths_and_documents() {
         let mut builder = IndexBuilder::default();
-        for (id, entries) in [("a", vec![(0, 1.0), (3, 1.0)]), ("b", vec![]), ("c", vec![(3, 2.0)])] {
+        for (id, entries) in [
+            ("a", vec![(0, 1.0), (3, 1.0)]),
+            ("b", vec![]),
+            ("c", vec![(3, 2.0)]),
+        ] {
             builder.add(id, &vector(&entries)).expect("new id");
         }
         let index = builder.finish().expect("unique ids");
         assert_eq!(index.document_lengths(), [2, 0, 1]);
-        assert_eq!(index.token_counts(), TokenCounts::from_counts(vec![1, 0, 0, 2], 3));
+        assert_eq!(
+            index.token_counts(),
+            TokenCounts::from_counts(vec![1, 0, 0, 2], 3)
+        );
         assert_eq!((index.num_documents(), index.num_postings()), (3, 3));
     }
 }

@@ -63,12 +63,15 @@ mod tests {
     fn a_run_has_k_hits_and_none_of_them_the_query_itself() {
         let mut builder = IndexBuilder::default();
         for (id, weight) in [("q1", 9.0), ("a", 3.0), ("b", 2.0), ("c", 1.0)] {
-            builder.add(id, &[(5, weight)].into_iter().collect()).expect("new id");
+            builder
+                .add(id, &[(5, weight)].into_iter().collect())
+                .expect("new id");
         }
         let index = builder.finish().expect("no duplicates");
         let queries: Vec<SparseVector> = vec![[(5, 1.0)].into_iter().collect(); 2];
         let run = search_run(&index, &["q1".into(), "q2".into()], &queries, 2).expect("found");
-        let ids = |query: &str| -> Vec<&str> { run[query].iter().map(|hit| hit.id.as_str()).collect() };
+        let ids =
+            |query: &str| -> Vec<&str> { run[query].iter().map(|hit| hit.id.as_str()).collect() };
         assert_eq!(ids("q1"), ["a", "b"]);
         assert_eq!(ids("q2"), ["q1", "a"]);
     }

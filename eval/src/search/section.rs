@@ -28,7 +28,12 @@ impl Deref for Section {
 impl Section {
     /// Packs 64-bit numbers.
     pub fn of_offsets(offsets: &[u64]) -> Self {
-        Self::Owned(offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect())
+        Self::Owned(
+            offsets
+                .iter()
+                .flat_map(|offset| offset.to_le_bytes())
+                .collect(),
+        )
     }
 
     /// The number at `index` of a section of 64-bit numbers.
@@ -45,7 +50,10 @@ impl Section {
     pub fn are_offsets_up_to(&self, end: u64) -> bool {
         let (numbers, rest) = self.as_chunks::<8>();
         let numbers = || numbers.iter().map(|&bytes| u64::from_le_bytes(bytes));
-        rest.is_empty() && numbers().next() == Some(0) && numbers().is_sorted() && numbers().last() == Some(end)
+        rest.is_empty()
+            && numbers().next() == Some(0)
+            && numbers().is_sorted()
+            && numbers().last() == Some(end)
     }
 }
 
@@ -79,7 +87,8 @@ impl StringTable {
     pub fn is_valid(&self) -> bool {
         self.offsets.are_offsets_up_to(self.text.len() as u64)
             && std::str::from_utf8(&self.text).is_ok_and(|text| {
-                (0..self.len()).all(|index| text.is_char_boundary(self.offsets.offset(index) as usize))
+                (0..self.len())
+                    .all(|index| text.is_char_boundary(self.offsets.offset(index) as usize))
             })
     }
 }
@@ -128,12 +137,20 @@ mod tests {
     #[test]
     fn strings_come_back_and_broken_offsets_are_seen() {
         let mut builder = StringTableBuilder::default();
-        ["d1", "", "dé"].into_iter().for_each(|string| builder.push(string));
+        ["d1", "", "dé"]
+            .into_iter()
+            .for_each(|string| builder.push(string));
         let mut table = builder.finish();
         assert_eq!(table.iter().collect::<Vec<_>>(), ["d1", "", "dé"]);
         assert!(table.is_valid());
         // In the middle of é, beyond the end, descending, not from 0, not a whole number.
-        for offsets in [vec![0, 4, 5], vec![0, 9, 5], vec![0, 3, 2, 5], vec![1, 5], vec![0, 4]] {
+        for offsets in [
+            vec![0, 4, 5],
+            vec![0, 9, 5],
+            vec![0, 3, 2, 5],
+            vec![1, 5],
+            vec![0, 4],
+        ] {
             table.offsets = Section::of_offsets(&offsets);
             assert!(!table.is_valid(), "{offsets:?}");
         }

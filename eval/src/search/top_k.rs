@@ -68,7 +68,9 @@ mod tests {
     #[test]
     fn equals_a_full_sort_for_every_k() {
         let scores: Vec<f32> = (0..200).map(|i| ((i * 37) % 11) as f32).collect();
-        let ids: Vec<String> = (0..200).map(|i| format!("d{}", (i * 7919) % 1000)).collect();
+        let ids: Vec<String> = (0..200)
+            .map(|i| format!("d{}", (i * 7919) % 1000))
+            .collect();
         let mut expected: Vec<u32> = (0..200).filter(|&doc| scores[doc as usize] > 0.0).collect();
         expected.sort_by(|&a, &b| {
             let (a, b) = (a as usize, b as usize);

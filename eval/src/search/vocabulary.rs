@@ -43,11 +43,18 @@ impl Vocabulary {
         &mut self,
         entries: impl IntoIterator<Item = (S, f32)>,
     ) -> SparseVector {
-        sorted(entries.into_iter().map(|(token, weight)| (self.intern(token.as_ref()), weight)))
+        sorted(
+            entries
+                .into_iter()
+                .map(|(token, weight)| (self.intern(token.as_ref()), weight)),
+        )
     }
 
     /// A vector over this vocabulary; unknown tokens, which no document has, are left out.
-    pub fn vector<S: AsRef<str>>(&self, entries: impl IntoIterator<Item = (S, f32)>) -> SparseVector {
+    pub fn vector<S: AsRef<str>>(
+        &self,
+        entries: impl IntoIterator<Item = (S, f32)>,
+    ) -> SparseVector {
         sorted(
             entries
                 .into_iter()
@@ -80,7 +87,10 @@ mod tests {
     fn vectors_are_sorted_and_unknown_tokens_dropped() {
         let mut vocabulary = Vocabulary::from_iter(["b", "a"]);
         let document = vocabulary.intern_vector([("c", 3.0), ("a", 1.0), ("b", 2.0)]);
-        assert_eq!(document.iter().collect::<Vec<_>>(), [(0, 2.0), (1, 1.0), (2, 3.0)]);
+        assert_eq!(
+            document.iter().collect::<Vec<_>>(),
+            [(0, 2.0), (1, 1.0), (2, 3.0)]
+        );
         let query = vocabulary.vector([("x", 9.0), ("c", 3.0)]);
         assert_eq!(query.iter().collect::<Vec<_>>(), [(2, 3.0)]);
         assert_eq!(vocabulary.token(2), Some("c"));

@@ -1,0 +1,250 @@
+//! Evaluation on BEIR directories: encode the documents, index them, search every judged query, judge.
+
+mod report;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use data::beir::{BeirDir, BeirError, Qrels};
+use data::qrels::UnknownIds;
+use data::{Idf, Tokenizer};
+use model::{SparseEncoder, SparseError, SparseVector};
+
+use crate::metric::{self, Average, Measure, TokenCounts};
+use crate::ranking::Run;
+use crate::search::{IndexBuilder, IndexError, InvertedIndex, SearchError, Searcher, search_run};
+use crate::text_encoder::{LexicalEncoder, TextEncoder};
+
+pub use report::{DatasetReport, Details, Latency};
+
+/// Documents encoded at a time: enough to sort them into batches of equal length.
+const CHUNK_DOCS: usize = 1024;
+
+/// How to evaluate.
+#[derive(Clone, Copy)]
+pub struct EvalOptions<'a> {
+    /// Length of the rankings.
+    pub depth: usize,
+    /// Queries that are timed one at a time; 0 leaves the latency at 0.
+    pub timed_queries: usize,
+    /// Told the number of documents done so far.
+    pub progress: Option<&'a dyn Fn(usize)>,
+}
+
+impl Default for EvalOptions<'_> {
+    fn default() -> Self {
+        Self {
+            depth: 100,
+            timed_queries: 200,
+            progress: None,
+        }
+    }
+}
+
+/// Why an evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Beir(#[from] BeirError),
+    /// A text cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] SparseError),
+    /// The documents cannot be indexed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The queries cannot be searched.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// Nothing to search.
+    #[error(
+        "data set {dir}: none of the {judged} queries judged in split `{split}` is in queries.jsonl"
+    )]
+    NoQueries {
+        /// Its name.
+        dir: String,
+        /// The split.
+        split: String,
+        /// Queries with judgements.
+        judged: usize,
+    },
+}
+
+/// Evaluates a model on one split of a BEIR directory, all in memory.
+///
+/// Averages are over every judged query. A hit whose id is the query's own is dropped.
+///
+/// # Errors
+///
+/// If the data set cannot be read or a text cannot be tokenized.
+pub fn evaluate_model(
+    encoder: &SparseEncoder,
+    dir: &BeirDir,
+    split: &str,
+    options: &EvalOptions,
+) -> Result<DatasetReport, EvalError> {
+    evaluate(encoder, dir, split, options)
+}
+
+/// Evaluates what needs no model: IDF-weighted queries against `log1p(tf)` of the documents' tokens.
+///
+/// # Errors
+///
+/// If the data set cannot be read or a text cannot be tokenized.
+pub fn evaluate_lexical(
+    dir: &BeirDir,
+    split: &str,
+    tokenizer: &Tokenizer,
+    idf: &Idf,
+    options: &EvalOptions,
+) -> Result<DatasetReport, EvalError> {
+    evaluate(&LexicalEncoder { tokenizer, idf }, dir, split, options)
+}
+
+/// Evaluates any encoder; see [`evaluate_model`].
+///
+/// # Errors
+///
+/// If the data set cannot be read or a text cannot be encoded.
+pub fn evaluate(
+    encoder: &dyn TextEncoder,
+    dir: &BeirDir,
+    split: &str,
+    options: &EvalOptions,
+) -> Result<DatasetReport, EvalError> {
+    let qrels = dir.qrels(split)?;
+    let queries: BTreeMap<String, String> = dir
+        .queries()?
+        .into_iter()
+        .filter(|query| qrels.contains_key(&query.id))
+        .map(|query| (query.id, query.text))
+        .collect();
+    if queries.is_empty() {
+        return Err(EvalError::NoQueries {
+            dir: dir.name(),
+            split: split.to_owned(),
+            judged: qrels.len(),
+        });
+    }
+    let start = Instant::now();
+    let index = index_documents(encoder, dir, options.progress)?;
+    let docs_per_s = index.num_documents() as f64 / start.elapsed().as_secs_f64();
+    let (ids, texts): (Vec<String>, Vec<String>) = queries.clone().into_iter().unzip();
+    let vectors = encoder.encode_queries(&texts)?;
+    let run = search_run(&index, &ids, &vectors, options.depth)?;
+    let latency = time_queries(
+        encoder,
+        &index,
+        &texts[..options.timed_queries.min(texts.len())],
+        options.depth,
+    )?;
+    Ok(DatasetReport {
+        docs_per_s,
+        query_latency_ms: latency,
+        ..judge(&index, &qrels, queries, &vectors, run)
+    })
+}
+
+/// Encodes and indexes all documents of a BEIR directory.
+///
+/// # Errors
+///
+/// If the documents cannot be read or encoded.
+pub fn index_documents(
+    encoder: &dyn TextEncoder,
+    dir: &BeirDir,
+    progress: Option<&dyn Fn(usize)>,
+) -> Result<InvertedIndex, EvalError> {
+    let mut builder = IndexBuilder::default();
+    let mut documents = dir.documents()?;
+    loop {
+        let chunk: Vec<(String, String)> = documents
+            .by_ref()
+            .take(CHUNK_DOCS)
+            .map(|document| document.map(|document| (document.contents(), document.id)))
+            .collect::<Result<_, BeirError>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let (texts, ids): (Vec<String>, Vec<String>) = chunk.into_iter().unzip();
+        for (id, vector) in ids.iter().zip(encoder.encode_documents(&texts)?) {
+            builder.add(id, &vector)?;
+        }
+        if let Some(progress) = progress {
+            progress(builder.len());
+        }
+    }
+    Ok(builder.finish()?)
+}
+
+/// Encodes and searches queries one at a time.
+fn time_queries(
+    encoder: &dyn TextEncoder,
+    index: &InvertedIndex,
+    texts: &[String],
+    depth: usize,
+) -> Result<Latency, EvalError> {
+    let durations_ms = texts
+        .iter()
+        .map(|text| {
+            let start = Instant::now();
+            index.search(&encoder.encode_queries(std::slice::from_ref(text))?, depth)?;
+            Ok(start.elapsed().as_secs_f64() * 1e3)
+        })
+        .collect::<Result<_, EvalError>>()?;
+    Ok(Latency::of(durations_ms))
+}
+
+fn judge(
+    index: &InvertedIndex,
+    qrels: &Qrels,
+    queries: BTreeMap<String, String>,
+    vectors: &[SparseVector],
+    run: Run,
+) -> DatasetReport {
+    let evaluation = metric::evaluate(qrels, &run, &Measure::STANDARD, Average::Judged);
+    let [ndcg_at_10, map_at_100, recall_at_100, p_at_10, mrr_at_10] =
+        std::array::from_fn(|index| evaluation.mean[index]);
+    let query_counts: TokenCounts = vectors.iter().collect();
+    let document_counts = index.token_counts();
+    DatasetReport {
+        ndcg_at_10,
+        map_at_100,
+        recall_at_100,
+        p_at_10,
+        mrr_at_10,
+        flops: metric::flops(&query_counts, &document_counts),
+        q_length: query_counts.mean_length(),
+        d_length: document_counts.mean_length(),
+        docs: index.num_documents(),
+        queries: evaluation.queries(),
+        docs_per_s: 0.0,
+        query_latency_ms: Latency::default(),
+        details: Details {
+            notes: notes(index, qrels, &queries),
+            run,
+            evaluation,
+            queries,
+            document_lengths: index.document_lengths(),
+        },
+    }
+}
+
+/// Counts what the judgements name but the data set lacks. Such judgements stay: the measures are those that any
+/// tool computes from the same run and judgements.
+fn notes(index: &InvertedIndex, qrels: &Qrels, queries: &BTreeMap<String, String>) -> Vec<String> {
+    let known: HashSet<&str> = (0..index.num_documents())
+        .map(|doc| index.document_id(doc as u32))
+        .collect();
+    let unknown = UnknownIds::find(
+        qrels,
+        |id| queries.contains_key(id),
+        |id| known.contains(id),
+    );
+    if unknown.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{unknown}: such queries score 0, such documents count as not found"
+    )]
+}

@@ -1,0 +1,2 @@
+//! ellzero-eval
+fn main() {}

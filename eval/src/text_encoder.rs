@@ -1,0 +1,92 @@
+//! Whatever turns texts into sparse vectors, neural or not.
+
+use data::{Idf, Tokenizer};
+use model::sparse::idf_query;
+use model::{SparseEncoder, SparseError, SparseVector};
+use rayon::prelude::*;
+
+/// Texts in, sparse vectors over one vocabulary out, in input order.
+pub trait TextEncoder {
+    /// Vectors of documents.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be tokenized.
+    fn encode_documents(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError>;
+
+    /// Vectors of queries.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be tokenized.
+    fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError>;
+}
+
+impl TextEncoder for SparseEncoder {
+    fn encode_documents(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        SparseEncoder::encode_documents(self, texts)
+    }
+
+    fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        SparseEncoder::encode_queries(self, texts)
+    }
+}
+
+/// What retrieval is worth without any model: documents weigh `log1p(tf)` of each token, queries their IDF.
+pub struct LexicalEncoder<'a> {
+    /// Splits the texts.
+    pub tokenizer: &'a Tokenizer,
+    /// Weighs the queries' tokens.
+    pub idf: &'a Idf,
+}
+
+impl LexicalEncoder<'_> {
+    fn map_tokens(
+        &self,
+        texts: &[String],
+        vector: impl Fn(Vec<u32>) -> SparseVector + Sync,
+    ) -> Result<Vec<SparseVector>, SparseError> {
+        texts
+            .par_iter()
+            .map(|text| Ok(vector(self.tokenizer.encode_content(text)?)))
+            .collect()
+    }
+}
+
+impl TextEncoder for LexicalEncoder<'_> {
+    fn encode_documents(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        self.map_tokens(texts, |tokens| {
+            log1p_counts(tokens, self.tokenizer.special_ids())
+        })
+    }
+
+    fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        let special = self.tokenizer.special_ids();
+        self.map_tokens(texts, |tokens| {
+            idf_query(&tokens, &self.idf.weights, special)
+        })
+    }
+}
+
+fn log1p_counts(mut tokens: Vec<u32>, excluded: &[u32]) -> SparseVector {
+    tokens.sort_unstable();
+    tokens
+        .chunk_by(|a, b| a == b)
+        .filter(|run| excluded.binary_search(&run[0]).is_err())
+        .map(|run| (run[0], (run.len() as f32).ln_1p()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_tokens_and_drops_specials() {
+        let vector = log1p_counts(vec![7, 3, 7, 1], &[1]);
+        assert_eq!(
+            vector.iter().collect::<Vec<_>>(),
+            [(3, 1f32.ln_1p()), (7, 2f32.ln_1p())]
+        );
+    }
+}
