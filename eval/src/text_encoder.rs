@@ -1,8 +1,9 @@
 //! Whatever turns texts into sparse vectors, neural or not.
 
 use data::{Idf, Tokenizer};
+use model::sparse::SparseError;
 use model::sparse::idf_query;
-use model::{SparseEncoder, SparseError, SparseVector};
+use model::{SparseEncoder, SparseVector};
 use rayon::prelude::*;
 
 /// Texts in, sparse vectors over one vocabulary out, in input order.

@@ -8,7 +8,8 @@ use std::time::Instant;
 use data::beir::{BeirDir, BeirError, Qrels};
 use data::qrels::UnknownIds;
 use data::{Idf, Tokenizer};
-use model::{SparseEncoder, SparseError, SparseVector};
+use model::sparse::SparseError;
+use model::{SparseEncoder, SparseVector};
 
 use crate::metric::{self, Average, Measure, TokenCounts};
 use crate::ranking::Run;

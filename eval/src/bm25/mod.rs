@@ -5,7 +5,8 @@ mod analyzer;
 use std::collections::HashMap;
 
 use data::beir::{BeirDir, BeirError};
-use model::{SparseError, SparseVector};
+use model::SparseVector;
+use model::sparse::SparseError;
 use rayon::prelude::*;
 
 use crate::search::Vocabulary;
