@@ -115,14 +115,14 @@ impl Lines {
     fn read_line(&mut self) -> Result<Option<Line>, InputError> {
         self.number += 1;
         let mut bytes = Vec::new();
-        let read =
-            self.reader
-                .read_until(b'\n', &mut bytes)
-                .map_err(|cause| InputError::Read {
-                    path: self.path.clone(),
-                    line: self.number,
-                    cause,
-                })?;
+        let read = self
+            .reader
+            .read_until(b'\n', &mut bytes)
+            .map_err(|cause| InputError::Read {
+                path: self.path.clone(),
+                line: self.number,
+                cause,
+            })?;
         if read == 0 {
             return Ok(None);
         }

@@ -82,7 +82,9 @@ impl Sink {
             Self::Zstd(sink) => sink.finish()?,
             Self::Stdout(mut sink) => return sink.flush(),
         };
-        let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = buffered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         match file.sync_all() {
             // Pipes and some device files cannot be synchronised; nothing is lost there.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -40,7 +40,9 @@ pub enum TokenizeError {
         reason: String,
     },
     /// The length bound leaves no room for the special tokens.
-    #[error("a maximum length of {max_len} tokens is too short: the special tokens alone take {specials}")]
+    #[error(
+        "a maximum length of {max_len} tokens is too short: the special tokens alone take {specials}"
+    )]
     MaxLenTooShort {
         /// Bound asked for.
         max_len: usize,
@@ -106,8 +108,8 @@ impl Tokenizer {
             reason,
         };
         let mut inner = if path.extension().is_some_and(|extension| extension == "txt") {
-            let vocabulary = String::from_utf8(bytes)
-                .map_err(|_| invalid("it is not UTF-8 text".to_owned()))?;
+            let vocabulary =
+                String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8 text".to_owned()))?;
             wordpiece(&vocabulary, &settings).map_err(invalid)?
         } else {
             tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| invalid(error.to_string()))?
@@ -315,7 +317,9 @@ impl Settings {
         let switch = |key: &str| config.get(key).and_then(Value::as_bool);
         // Written either as a string or as an object with the string under `content`.
         let token = |key: &str, default: &str| {
-            let value = config.get(key).map(|value| value.get("content").unwrap_or(value));
+            let value = config
+                .get(key)
+                .map(|value| value.get("content").unwrap_or(value));
             value.and_then(Value::as_str).unwrap_or(default).to_owned()
         };
         Ok(Self {
@@ -349,14 +353,14 @@ fn wordpiece(vocabulary: &str, settings: &Settings) -> Result<tokenizers::Tokeni
         .collect();
     let [_, unk, cls, sep, _] = &settings.special_tokens;
     // Through JSON, because the builder wants a hash map of a crate that is none of our business.
-    let model: WordPiece = serde_json::from_value(serde_json::json!({
+    let model = serde_json::json!({
         "type": "WordPiece",
         "unk_token": unk,
         "continuing_subword_prefix": "##",
         "max_input_chars_per_word": 100,
         "vocab": ids,
-    }))
-    .map_err(|error| error.to_string())?;
+    });
+    let model = WordPiece::from_bytes(model.to_string()).map_err(|error| error.to_string())?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     let id_of = |tokenizer: &tokenizers::Tokenizer, token: &str| {
         tokenizer
@@ -424,9 +428,10 @@ fn splits_at_whitespace(tokenizer: &tokenizers::Tokenizer) -> bool {
             ModelWrapper::WordPiece(_),
         )
     );
-    bert && tokenizer.get_added_tokens_decoder().values().all(|token| {
-        !token.lstrip && !token.rstrip && !token.content.contains(char::is_whitespace)
-    })
+    bert && tokenizer
+        .get_added_tokens_decoder()
+        .values()
+        .all(|token| !token.lstrip && !token.rstrip && !token.content.contains(char::is_whitespace))
 }
 
 /// Where the next piece of a long text ends: before the first blank after [`PIECE_BYTES`].
@@ -471,7 +476,10 @@ mod tests {
         assert_eq!(tokenizer.encode_content("hello").unwrap(), [5]);
         assert!(matches!(
             tokenizer.encode("Hello", 1),
-            Err(TokenizeError::MaxLenTooShort { max_len: 1, specials: 2 })
+            Err(TokenizeError::MaxLenTooShort {
+                max_len: 1,
+                specials: 2
+            })
         ));
     }
 
