@@ -1,4 +1,5 @@
 //! Training of inference-free learned sparse retrievers.
 
 pub mod loss;
+pub mod optimizer;
 pub mod schedule;
