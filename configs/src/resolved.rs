@@ -111,7 +111,7 @@ pub struct DataConfig {
     pub source: TrainSource,
     /// What the rows are.
     pub kind: DataKind,
-    /// Documents per query of a group.
+    /// Documents per query of a group, all counted: `sample_num_one_query` for kd, one more (the positive) for posnegs.
     pub docs_per_query: usize,
     /// Longest training sequence in tokens, specials included.
     pub max_seq_len: usize,
