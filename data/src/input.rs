@@ -126,7 +126,7 @@ impl Lines {
         if read == 0 {
             return Ok(None);
         }
-        let text = decode_line(&bytes, self.number, &self.path)?.to_owned();
+        let text = decode_line(&bytes, self.number == 1, || self.number, &self.path)?.to_owned();
         Ok(Some(Line {
             number: self.number,
             text,
@@ -147,21 +147,23 @@ impl Iterator for Lines {
     }
 }
 
-/// Takes line end and byte order mark off and checks that the rest is UTF-8.
+/// Takes line end and byte order mark off and checks that the rest is UTF-8. `number` is asked for only where
+/// an error names it.
 pub(crate) fn decode_line<'a>(
     bytes: &'a [u8],
-    number: usize,
+    is_first: bool,
+    number: impl FnOnce() -> usize,
     path: &Path,
 ) -> Result<&'a str, InputError> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| InputError::NotUtf8 {
         path: path.to_path_buf(),
-        line: number,
+        line: number(),
         column: error.valid_up_to() + 1,
         byte: bytes[error.valid_up_to()],
     })?;
-    if number == 1 {
+    if is_first {
         return Ok(text.strip_prefix('\u{feff}').unwrap_or(text));
     }
     Ok(text)

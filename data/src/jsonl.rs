@@ -1,9 +1,384 @@
-//! stub
-/// x
+//! Data sets as JSON lines: mapped into memory, one offset per row, rows parsed when asked for.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+
+use configs::DataKind;
+use memmap2::Mmap;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::dataset::{DatasetError, TrainRow, check_scores, required_columns, wrong_columns};
+use crate::input::{self, InputError};
+use crate::mapped;
+
+/// Memory is given back to the system after this many bytes of a scan.
+const RELEASE_BYTES: usize = 64 << 20;
+
+/// A JSON lines file.
+pub struct JsonLines {
+    path: PathBuf,
+    /// `None` for an empty file, which cannot be mapped.
+    map: Option<Mmap>,
+    /// Where each row's line starts; blank lines are no rows.
+    starts: Vec<u64>,
+}
+
+impl JsonLines {
+    /// Maps the file and finds its lines. Compressed files and `-` are unpacked into an unnamed temporary file
+    /// first, because rows are read in any order.
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming the file, or the folder for temporary files where that is full.
+    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+        let packed = matches!(
+            path.extension().and_then(|extension| extension.to_str()),
+            Some("gz" | "zst")
+        );
+        let file = if packed || path == Path::new("-") {
+            unpack(path)?
+        } else {
+            File::open(path).map_err(|cause| open_error(path, cause))?
+        };
+        let length = file
+            .metadata()
+            .map_err(|cause| open_error(path, cause))?
+            .len();
+        let map = if length == 0 {
+            None
+        } else {
+            Some(mapped::map(&file).map_err(|cause| open_error(path, cause))?)
+        };
+        let starts = map.as_ref().map_or_else(Vec::new, line_starts);
+        Ok(Self {
+            path: path.to_path_buf(),
+            map,
+            starts,
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The text of a row.
+    ///
+    /// # Errors
+    /// [`InputError::NotUtf8`], naming file and line.
+    pub fn line(&self, row: usize) -> Result<&str, InputError> {
+        let start = self.starts[row] as usize;
+        let end = self
+            .starts
+            .get(row + 1)
+            .map_or(self.bytes().len(), |&end| end as usize);
+        let bytes = &self.bytes()[start..end];
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let bytes = &bytes[..end.unwrap_or(bytes.len())];
+        input::decode_line(bytes, start == 0, || self.line_number(row), &self.path)
+    }
+
+    /// All keys of a row.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when the line is no JSON object.
+    pub fn row(&self, row: usize) -> Result<Map<String, Value>, DatasetError> {
+        serde_json::from_str(self.line(row)?).map_err(|error| self.error(row, describe(&error)))
+    }
+
+    /// A row as training data; see [`Dataset::train_row`](crate::dataset::Dataset::train_row).
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming file, line and key.
+    pub fn train_row(
+        &self,
+        row: usize,
+        kind: DataKind,
+    ) -> Result<Option<TrainRow<'_>>, DatasetError> {
+        let line = self.line(row)?;
+        let parsed = match kind {
+            DataKind::Kd => serde_json::from_str(line).map(KdLine::into_row),
+            DataKind::PosNegs => {
+                serde_json::from_str(line).map(|line: PosNegsLine| Ok(line.into_row()))
+            }
+        };
+        match parsed {
+            Ok(converted) => converted.map_err(|reason| self.error(row, reason)),
+            Err(error) => Err(self.parse_error(row, kind, &error)),
+        }
+    }
+
+    /// `file:line` of a row.
+    pub fn place(&self, row: usize) -> String {
+        format!("{}:{}", self.path.display(), self.line_number(row))
+    }
+
+    /// Gives the memory of rows read so far back to the system.
+    pub(crate) fn release(&self) {
+        if let Some(map) = &self.map {
+            mapped::release(map, 0, map.len());
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+
+    fn line_number(&self, row: usize) -> usize {
+        let before = &self.bytes()[..self.starts[row] as usize];
+        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn error(&self, row: usize, reason: String) -> DatasetError {
+        DatasetError::Row {
+            place: self.place(row),
+            reason,
+        }
+    }
+
+    /// A missing key is told with the keys that are there; anything else as the parser says it.
+    fn parse_error(&self, row: usize, kind: DataKind, error: &serde_json::Error) -> DatasetError {
+        let keys = self.row(row).ok();
+        let missing = keys.as_ref().and_then(|keys| {
+            let mut required = required_columns(kind).iter();
+            required.find(|key| !keys.contains_key(**key))
+        });
+        let reason = match (missing, keys.as_ref()) {
+            (Some(missing), Some(keys)) => {
+                wrong_columns(kind, missing, keys.keys().map(String::as_str))
+            }
+            _ => describe(error),
+        };
+        self.error(row, reason)
+    }
+}
+
+fn open_error(path: &Path, cause: io::Error) -> DatasetError {
+    DatasetError::Input(InputError::Open {
+        path: path.to_path_buf(),
+        cause,
+    })
+}
+
+fn unpack(path: &Path) -> Result<File, DatasetError> {
+    let mut reader = input::open(path)?;
+    let unpacked = tempfile::tempfile().and_then(|mut file| {
+        io::copy(&mut reader, &mut file)?;
+        file.rewind()?;
+        Ok(file)
+    });
+    unpacked.map_err(|cause| DatasetError::File {
+        path: path.to_path_buf(),
+        reason: format!(
+            "cannot unpack it into a temporary file in {} (TMPDIR names another folder): {cause}",
+            std::env::temp_dir().display()
+        ),
+    })
+}
+
+/// Offsets of the lines that are not blank.
+fn line_starts(map: &Mmap) -> Vec<u64> {
+    let mut starts = Vec::new();
+    let mut start = 0;
+    let mut released = 0;
+    while start < map.len() {
+        let rest = &map[start..];
+        let end = rest.iter().position(|&byte| byte == b'\n');
+        let line = &rest[..end.unwrap_or(rest.len())];
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        if !line.trim_ascii().is_empty() {
+            starts.push(start as u64);
+        }
+        start += end.map_or(rest.len(), |end| end + 1);
+        if start - released > RELEASE_BYTES {
+            mapped::release(map, released, start);
+            released = start;
+        }
+    }
+    mapped::release(map, released, map.len());
+    starts
+}
+
+/// A parser's message with the column in the line, but not its idea of the line number.
 pub(crate) fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     match message.rsplit_once(" at line ") {
         Some((reason, _)) => format!("{reason} (column {})", error.column()),
         None => message,
+    }
+}
+
+/// A string that points into the line where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct KdLine<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    query: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    docs: Option<Vec<Option<Text<'a>>>>,
+    #[serde(default, deserialize_with = "present")]
+    scores: Option<Option<Vec<Option<f64>>>>,
+    first_rank: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PosNegsLine<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    query: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    pos: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    negs: Option<Vec<Option<Text<'a>>>>,
+}
+
+/// Null is `None`; unlike a plain `Option`, the key must be there.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// Tells null (`Some(None)`) from a missing key (`None`).
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn texts<'a>(values: Option<Vec<Option<Text<'a>>>>) -> Option<Vec<Cow<'a, str>>> {
+    values?.into_iter().map(|text| Some(text?.0)).collect()
+}
+
+impl<'a> KdLine<'a> {
+    fn into_row(self) -> Result<Option<TrainRow<'a>>, String> {
+        let (Some(query), Some(docs)) = (self.query, texts(self.docs)) else {
+            return Ok(None);
+        };
+        let scores = match self.scores {
+            None => None,
+            Some(scores) => {
+                let scores: Option<Vec<f64>> =
+                    scores.and_then(|scores| scores.into_iter().collect());
+                let Some(scores) = scores else {
+                    return Ok(None);
+                };
+                Some(check_scores(docs.len(), &scores)?)
+            }
+        };
+        Ok(Some(TrainRow {
+            query: query.0,
+            docs,
+            scores,
+            first_rank: self.first_rank,
+        }))
+    }
+}
+
+impl<'a> PosNegsLine<'a> {
+    fn into_row(self) -> Option<TrainRow<'a>> {
+        let mut docs = vec![self.pos?.0];
+        docs.extend(texts(self.negs)?);
+        Some(TrainRow {
+            query: self.query?.0,
+            docs,
+            scores: None,
+            first_rank: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::output::AtomicFile;
+
+    fn open(content: &str, name: &str) -> JsonLines {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file.finish().unwrap();
+        JsonLines::open(&path).unwrap()
+    }
+
+    const KD: &str = concat!(
+        "\u{feff}{\"query\": \"q\", \"docs\": [\"a\", \"b\\n\"], \"scores\": [1, 2.5], \"first_rank\": 3}\r\n",
+        "\n",
+        "{\"query\": \"r\", \"docs\": [\"a\", null]}\n",
+        "{\"query\": \"s\", \"docs\": [], \"scores\": null}",
+    );
+
+    #[test]
+    fn reads_rows_of_plain_and_packed_files() {
+        for name in ["kd.jsonl", "kd.jsonl.gz", "kd.jsonl.zst"] {
+            let lines = open(KD, name);
+            assert_eq!(lines.len(), 3);
+            let row = lines.train_row(0, DataKind::Kd).unwrap().unwrap();
+            assert_eq!((&*row.query, &*row.docs[1]), ("q", "b\n"));
+            assert!(matches!(row.docs[0], Cow::Borrowed("a")));
+            assert_eq!(row.scores, Some(vec![1.0, 2.5]));
+            assert_eq!(row.first_rank, Some(3));
+            assert_eq!(lines.train_row(1, DataKind::Kd).unwrap(), None);
+            assert_eq!(lines.train_row(2, DataKind::Kd).unwrap(), None);
+            assert!(lines.place(2).ends_with(":4"), "{}", lines.place(2));
+        }
+        assert!(open("", "empty.jsonl").is_empty());
+    }
+
+    #[test]
+    fn reads_posnegs() {
+        let lines = open(
+            r#"{"query": "q", "pos": "p", "negs": ["n"], "x": {}}"#,
+            "p.jsonl",
+        );
+        let row = lines.train_row(0, DataKind::PosNegs).unwrap().unwrap();
+        assert_eq!(row.docs, ["p", "n"]);
+        assert_eq!(lines.row(0).unwrap()["x"], Value::Object(Map::new()));
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let kd = |line: &str| {
+            let lines = open(&format!("\n{line}"), "kd.jsonl");
+            lines.train_row(0, DataKind::Kd).unwrap_err().to_string()
+        };
+        for (line, expected) in [
+            (
+                r#"{"query": "q"}"#,
+                "kd.jsonl:2: no `docs`, which data_type: kd needs; there are: query",
+            ),
+            (
+                r#"{"query": "q", "pos": "p", "negs": []}"#,
+                "this is data_type: posnegs",
+            ),
+            (
+                r#"{"query": 1, "docs": []}"#,
+                "kd.jsonl:2: invalid type: integer `1`",
+            ),
+            (
+                r#"{"query": "q", "docs": ["a"], "scores": [1, 2]}"#,
+                "1 docs but 2 scores",
+            ),
+            (
+                r#"{"query": "q", "docs": ["a"], "scores": [1e99]}"#,
+                "scores[0] is 1e99",
+            ),
+            (r#"{"query": "q", "#, "(column "),
+        ] {
+            let message = kd(line);
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }

@@ -2,9 +2,13 @@
 
 pub mod batch;
 pub mod beir;
+mod cells;
+pub mod dataset;
+pub mod hf_dataset;
 pub mod idf;
 pub mod input;
-mod jsonl;
+pub mod jsonl;
+mod mapped;
 pub mod output;
 pub mod preprocess;
 pub mod qrels;
@@ -14,8 +18,9 @@ pub mod tokenize;
 pub mod train_data;
 
 pub use batch::{BatchLimit, TokenBatch, bucket};
+pub use dataset::{Dataset, DatasetError};
 pub use idf::{DocumentFrequencies, Idf, IdfCoverage, IdfError};
 pub use preprocess::preprocess;
 pub use sample::{BatchSampler, GroupId, SampleError, SamplerState};
 pub use tokenize::{TokenizeError, Tokenizer};
-pub use train_data::{TrainData, TrainDataError, TrainGroup, TrainSet};
+pub use train_data::{RowCounts, TrainData, TrainDataError, TrainGroup, TrainSet};

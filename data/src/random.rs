@@ -48,7 +48,7 @@ mod tests {
         let mut rng = generator(42, Purpose::GroupOrder, 0, 0);
         let mut items: Vec<u32> = (0..10).collect();
         shuffle(&mut items, &mut rng);
-        assert_eq!(items, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(items, [8, 2, 7, 0, 4, 6, 9, 3, 1, 5]);
     }
 
     #[test]

@@ -1,0 +1,475 @@
+//! Directories written by `datasets.Dataset.save_to_disk`: Arrow IPC streams listed in state.json.
+//!
+//! The streams stay on disk: they are mapped into memory, checked once when opened (lengths, offsets, UTF-8), and
+//! the arrays point into the mapping, so that a data set takes memory for its list of record batches only.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_schema::{Schema, SchemaRef};
+use bytes::Bytes;
+use configs::DataKind;
+use memmap2::Mmap;
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::cells;
+use crate::dataset::{DatasetError, TrainRow, check_scores, required_columns, wrong_columns};
+use crate::mapped;
+
+/// A `save_to_disk` directory.
+pub struct HfDataset {
+    dir: PathBuf,
+    schema: SchemaRef,
+    shards: Vec<Shard>,
+    /// All record batches of all shards.
+    batches: Vec<Batch>,
+    /// Row numbers in stored order after `shuffle` or `select`, where an indices file says so.
+    indices: Option<Vec<u64>>,
+    rows: usize,
+}
+
+struct Shard {
+    path: PathBuf,
+    map: Arc<Mmap>,
+}
+
+struct Batch {
+    shard: usize,
+    /// Number of stored rows before this batch.
+    start: usize,
+    records: RecordBatch,
+}
+
+/// The parts of state.json that say where the rows are.
+#[derive(Deserialize)]
+struct State {
+    _data_files: Vec<DataFile>,
+    /// Written by versions of `datasets` that did not resolve shuffles when saving.
+    #[serde(default, alias = "_indices_files")]
+    _indices_data_files: Option<Vec<DataFile>>,
+}
+
+#[derive(Deserialize)]
+struct DataFile {
+    filename: String,
+}
+
+impl HfDataset {
+    /// Opens a data set, or the `train` split of a `DatasetDict`, and checks every byte of it.
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming the file and what is wrong with it: a missing state.json or shard, a shard that is
+    /// not an Arrow stream, cut short, damaged, or with other columns than the first.
+    pub fn open(dir: &Path) -> Result<Self, DatasetError> {
+        let dir = &train_split(dir)?;
+        let state = read_state(dir)?;
+        let count = state._data_files.len();
+        let opened: Vec<(Shard, SchemaRef, Vec<RecordBatch>)> = state
+            ._data_files
+            .par_iter()
+            .enumerate()
+            .map(|(number, file)| open_shard(dir, &file.filename, number, count))
+            .collect::<Vec<Result<_, _>>>()
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        let mut dataset = Self {
+            dir: dir.clone(),
+            schema: opened.first().map_or_else(
+                || Arc::new(Schema::empty()),
+                |(_, schema, _)| schema.clone(),
+            ),
+            shards: Vec::new(),
+            batches: Vec::new(),
+            indices: None,
+            rows: 0,
+        };
+        for (shard, schema, batches) in opened {
+            dataset.push(shard, &schema, batches)?;
+        }
+        dataset.apply_indices(&state)?;
+        Ok(dataset)
+    }
+
+    fn push(
+        &mut self,
+        shard: Shard,
+        schema: &Schema,
+        batches: Vec<RecordBatch>,
+    ) -> Result<(), DatasetError> {
+        let columns = |schema: &Schema| {
+            let fields = schema.fields().iter();
+            let columns = fields.map(|field| format!("{}: {}", field.name(), field.data_type()));
+            columns.collect::<Vec<_>>().join(", ")
+        };
+        let (found, expected) = (columns(schema), columns(&self.schema));
+        if found != expected {
+            let reason = format!("its columns are {found}; the first shard has {expected}");
+            return Err(file_error(&shard.path, reason));
+        }
+        for records in batches {
+            let start = self.rows;
+            self.rows += records.num_rows();
+            self.batches.push(Batch {
+                shard: self.shards.len(),
+                start,
+                records,
+            });
+        }
+        self.shards.push(shard);
+        Ok(())
+    }
+
+    fn apply_indices(&mut self, state: &State) -> Result<(), DatasetError> {
+        let files = state._indices_data_files.as_deref().unwrap_or_default();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut indices = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let (shard, _, batches) = open_shard(&self.dir, &file.filename, number, files.len())?;
+            for batch in batches {
+                let column = batch
+                    .columns()
+                    .first()
+                    .and_then(|c| c.as_primitive_opt::<UInt64Type>());
+                let column = column.ok_or_else(|| {
+                    let reason = "expected one column `indices` of type uint64".to_owned();
+                    file_error(&shard.path, reason)
+                })?;
+                indices.extend_from_slice(column.values());
+            }
+            if let Some(&row) = indices.iter().find(|&&row| row >= self.rows as u64) {
+                let reason = format!("it names row {row}, but there are {} rows", self.rows);
+                return Err(file_error(&shard.path, reason));
+            }
+        }
+        self.rows = indices.len();
+        self.indices = Some(indices);
+        Ok(())
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Names and types of the columns; none for a data set without data files.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// All columns of a row, as JSON.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when a value has no form in JSON.
+    pub fn row(&self, row: usize) -> Result<Map<String, Value>, DatasetError> {
+        let (batch, offset) = self.locate(row);
+        let columns = self.schema.fields().iter().zip(batch.records.columns());
+        columns
+            .map(|(field, column)| {
+                let value = cells::json(column, offset).map_err(|reason| {
+                    self.error(row, format!("column `{}`: {reason}", field.name()))
+                })?;
+                Ok((field.name().clone(), value))
+            })
+            .collect()
+    }
+
+    /// A row as training data; see [`Dataset::train_row`](crate::dataset::Dataset::train_row).
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming shard, row and column.
+    pub fn train_row(
+        &self,
+        row: usize,
+        kind: DataKind,
+    ) -> Result<Option<TrainRow<'_>>, DatasetError> {
+        let (batch, offset) = self.locate(row);
+        let columns = Columns {
+            records: &batch.records,
+            kind,
+        };
+        let converted = match kind {
+            DataKind::Kd => columns.kd_row(offset),
+            DataKind::PosNegs => columns.pos_negs_row(offset),
+        };
+        converted.map_err(|reason| self.error(row, reason))
+    }
+
+    /// Shard and row number, for messages.
+    pub fn place(&self, row: usize) -> String {
+        let (batch, _) = self.locate(row);
+        format!(
+            "{}: row {row} of the data set",
+            self.shards[batch.shard].path.display()
+        )
+    }
+
+    /// Gives the memory of rows read so far back to the system.
+    pub(crate) fn release(&self) {
+        for shard in &self.shards {
+            mapped::release(&shard.map, 0, shard.map.len());
+        }
+    }
+
+    /// The batch that holds a row, and the row's position in it.
+    fn locate(&self, row: usize) -> (&Batch, usize) {
+        let stored = self
+            .indices
+            .as_ref()
+            .map_or(row, |indices| indices[row] as usize);
+        let next = self.batches.partition_point(|batch| batch.start <= stored);
+        let batch = &self.batches[next - 1];
+        (batch, stored - batch.start)
+    }
+
+    fn error(&self, row: usize, reason: String) -> DatasetError {
+        DatasetError::Row {
+            place: self.place(row),
+            reason,
+        }
+    }
+}
+
+fn file_error(path: &Path, reason: String) -> DatasetError {
+    DatasetError::File {
+        path: path.to_path_buf(),
+        reason,
+    }
+}
+
+/// The directory itself, or the `train` split of a `DatasetDict`.
+fn train_split(dir: &Path) -> Result<PathBuf, DatasetError> {
+    #[derive(Deserialize)]
+    struct DatasetDict {
+        splits: Vec<String>,
+    }
+    let path = dir.join("dataset_dict.json");
+    if !path.is_file() {
+        return Ok(dir.to_path_buf());
+    }
+    let dict: DatasetDict = read_json(&path)?;
+    if dict.splits.iter().any(|split| split == "train") {
+        return Ok(dir.join("train"));
+    }
+    let reason = format!(
+        "it has no split `train`; name the directory of one of its splits: {}",
+        dict.splits.join(", ")
+    );
+    Err(file_error(&path, reason))
+}
+
+fn read_state(dir: &Path) -> Result<State, DatasetError> {
+    let path = dir.join("state.json");
+    if !path.is_file() {
+        let reason = "no state.json in it, so it is no directory written by `save_to_disk`";
+        return Err(file_error(dir, reason.to_owned()));
+    }
+    read_json(&path)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, DatasetError> {
+    let bytes = std::fs::read(path)
+        .map_err(|cause| file_error(path, format!("cannot read it: {cause}")))?;
+    serde_json::from_slice(&bytes).map_err(|cause| file_error(path, cause.to_string()))
+}
+
+/// Maps a shard and checks all of its record batches.
+fn open_shard(
+    dir: &Path,
+    name: &str,
+    number: usize,
+    count: usize,
+) -> Result<(Shard, SchemaRef, Vec<RecordBatch>), DatasetError> {
+    let path = dir.join(name);
+    let file = File::open(&path).map_err(|cause| {
+        let shard = number + 1;
+        file_error(
+            &path,
+            format!("cannot open shard {shard} of {count} that state.json lists: {cause}"),
+        )
+    })?;
+    let is_empty = file.metadata().is_ok_and(|meta| meta.len() == 0);
+    if is_empty {
+        return Err(file_error(
+            &path,
+            "it is empty; copy or save the data set again".to_owned(),
+        ));
+    }
+    let map =
+        mapped::map(&file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
+    let map = Arc::new(map);
+    let (schema, batches) = decode(&map).map_err(|reason| file_error(&path, reason))?;
+    Ok((Shard { path, map }, schema, batches))
+}
+
+/// Lets a buffer own its part of a mapping.
+struct Shared(Arc<Mmap>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Decodes an Arrow IPC stream without copying it.
+fn decode(map: &Arc<Mmap>) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
+    if !map.starts_with(&[0xff; 4]) {
+        let found: Vec<String> = map
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let kind = if map.starts_with(b"ARROW1") {
+            "it is an Arrow file, not an Arrow stream"
+        } else {
+            "it is not an Arrow stream"
+        };
+        return Err(format!(
+            "{kind}: a stream starts with ff ff ff ff, this with {}",
+            found.join(" ")
+        ));
+    }
+    let mut buffer = Buffer::from(Bytes::from_owner(Shared(map.clone())));
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    let mut read = 0;
+    let damaged = |batches: &[RecordBatch], cause: &dyn std::fmt::Display| {
+        let batch = batches.len() + 1;
+        format!("damaged in record batch {batch}: {cause}; copy or save the data set again")
+    };
+    while let Some(batch) = decoder
+        .decode(&mut buffer)
+        .map_err(|cause| damaged(&batches, &cause))?
+    {
+        batches.push(batch);
+        let position = map.len() - buffer.len();
+        mapped::release(map, read, position);
+        read = position;
+    }
+    decoder.finish().map_err(|_| {
+        let cause = format!(
+            "the file ends after {} bytes in the middle of it",
+            map.len()
+        );
+        damaged(&batches, &cause)
+    })?;
+    let schema = decoder.schema().ok_or("it has no schema")?;
+    Ok((schema, batches))
+}
+
+/// The columns of a record batch, by their meaning in training data.
+struct Columns<'a> {
+    records: &'a RecordBatch,
+    kind: DataKind,
+}
+
+impl<'a> Columns<'a> {
+    fn kd_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = self.text("query", row)?;
+        let docs = self.texts("docs", row)?;
+        let scores = match self.records.column_by_name("scores") {
+            Some(column) => Some(scores(column, row)?),
+            None => None,
+        };
+        let first_rank = self.records.column_by_name("first_rank");
+        let first_rank = first_rank.and_then(|column| cells::integer(column, row));
+        let (Some(query), Some(docs), false) = (query, docs, scores == Some(None)) else {
+            return Ok(None);
+        };
+        let scores = scores
+            .flatten()
+            .map(|scores| check_scores(docs.len(), &scores));
+        Ok(Some(TrainRow {
+            query,
+            docs,
+            scores: scores.transpose()?,
+            first_rank: first_rank.map(|rank| rank.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
+        }))
+    }
+
+    fn pos_negs_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = self.text("query", row)?;
+        let pos = self.text("pos", row)?;
+        let negs = self.texts("negs", row)?;
+        let (Some(query), Some(pos), Some(negs)) = (query, pos, negs) else {
+            return Ok(None);
+        };
+        Ok(Some(TrainRow {
+            query,
+            docs: std::iter::once(pos).chain(negs).collect(),
+            scores: None,
+            first_rank: None,
+        }))
+    }
+
+    fn column(&self, name: &str) -> Result<&'a ArrayRef, String> {
+        self.records.column_by_name(name).ok_or_else(|| {
+            let schema = self.records.schema_ref();
+            let missing = required_columns(self.kind)
+                .iter()
+                .find(|required| schema.index_of(required).is_err())
+                .unwrap_or(&name);
+            wrong_columns(
+                self.kind,
+                missing,
+                schema.fields().iter().map(|field| field.name().as_str()),
+            )
+        })
+    }
+
+    fn text(&self, name: &str, row: usize) -> Result<Option<Cow<'a, str>>, String> {
+        let column = self.column(name)?;
+        if !cells::is_text(column.data_type()) {
+            return Err(format!(
+                "column `{name}` holds {}, expected strings",
+                column.data_type()
+            ));
+        }
+        Ok(cells::text(column, row).map(Cow::Borrowed))
+    }
+
+    /// The strings of a list; `None` where it or one of them is null.
+    fn texts(&self, name: &str, row: usize) -> Result<Option<Vec<Cow<'a, str>>>, String> {
+        let column = self.column(name)?;
+        if !cells::item_type(column.data_type()).is_some_and(cells::is_text) {
+            let found = column.data_type();
+            return Err(format!(
+                "column `{name}` holds {found}, expected lists of strings"
+            ));
+        }
+        Ok(cells::list(column, row).and_then(|(items, range)| {
+            range
+                .map(|item| cells::text(items, item).map(Cow::Borrowed))
+                .collect()
+        }))
+    }
+}
+
+/// The numbers of a list; `None` where it or one of them is null.
+fn scores(column: &ArrayRef, row: usize) -> Result<Option<Vec<f64>>, String> {
+    let numeric = cells::item_type(column.data_type())
+        .is_some_and(|item| item.is_integer() || item.is_floating());
+    if !numeric {
+        return Err(format!(
+            "column `scores` holds {}, expected lists of numbers",
+            column.data_type()
+        ));
+    }
+    Ok(cells::list(column, row)
+        .and_then(|(items, range)| range.map(|item| cells::number(items, item)).collect()))
+}
