@@ -1,9 +1,9 @@
 //! The arithmetic of one AdamW update as a backend operation: one pass over memory on the CPU, tensor operations
 //! elsewhere.
 
-use burn::backend::tensor::FloatTensor;
 use burn::backend::flex::FlexTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 

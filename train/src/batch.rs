@@ -1,0 +1,194 @@
+//! From groups of texts to tensors.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use configs::Preprocess;
+use data::{GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, preprocess};
+use model::TokenTensors;
+
+/// Why a batch cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The groups cannot be read.
+    #[error(transparent)]
+    Data(#[from] TrainDataError),
+    /// A text cannot be tokenized.
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
+    /// A loss learns from scores that the data lacks.
+    #[error(
+        "the training data has no teacher scores for the query {query:?}, and kldiv and marginmse learn from them: \
+         add a scores column, or use loss_types: [infonce]"
+    )]
+    NoScores {
+        /// The beginning of the query.
+        query: String,
+    },
+}
+
+/// A batch in numbers, not yet on a device. Documents come in group order: those of query 0, then those of query
+/// 1, ..., each group's positive first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenizedBatch {
+    /// Special tokens included.
+    pub queries: TokenBatch,
+    /// Special tokens included; the same number for each query.
+    pub documents: TokenBatch,
+    /// Teacher scores, one per document, as the data has them.
+    pub scores: Option<Vec<f32>>,
+}
+
+/// Reads groups and tokenizes them.
+pub struct BatchMaker<'a> {
+    /// Where the groups are.
+    pub data: &'a TrainData,
+    /// Splits the texts.
+    pub tokenizer: &'a Tokenizer,
+    /// Rewrites every text first.
+    pub preprocess: Option<Preprocess>,
+    /// Longest sequence, specials included.
+    pub max_seq_len: usize,
+    /// Whether a loss needs teacher scores.
+    pub needs_scores: bool,
+}
+
+impl BatchMaker<'_> {
+    /// The batch of these groups.
+    ///
+    /// # Errors
+    ///
+    /// If a group cannot be read or tokenized, or lacks the scores that a loss needs.
+    pub fn make(&self, groups: &[GroupId]) -> Result<TokenizedBatch, BatchError> {
+        let (mut queries, mut documents, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+        for &id in groups {
+            let group = self.data.group(id)?;
+            match group.scores {
+                Some(own) => scores.extend(own),
+                None if self.needs_scores => {
+                    return Err(BatchError::NoScores {
+                        query: group.query.chars().take(80).collect(),
+                    });
+                }
+                None => {}
+            }
+            queries.push(group.query);
+            documents.extend(group.docs);
+        }
+        Ok(TokenizedBatch {
+            queries: self.tokenize(&queries)?,
+            documents: self.tokenize(&documents)?,
+            scores: self.needs_scores.then_some(scores),
+        })
+    }
+
+    fn tokenize(&self, texts: &[String]) -> Result<TokenBatch, TokenizeError> {
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|text| preprocess(self.preprocess, text))
+            .collect();
+        let rows = self.tokenizer.encode_all(&texts, self.max_seq_len)?;
+        Ok(TokenBatch::new(&rows, self.tokenizer.pad_id()))
+    }
+}
+
+/// The queries of a batch, on a device.
+#[derive(Debug, Clone)]
+pub enum Queries {
+    /// For the document encoder.
+    Siamese(TokenTensors),
+    /// For the IDF table: `[queries, vocab]`, 1 where the query has the token and the token is not special.
+    InferenceFree(Tensor<2>),
+}
+
+/// A batch on a device.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// One row per query.
+    pub queries: Queries,
+    /// One row per document, in group order.
+    pub documents: TokenTensors,
+    /// Teacher scores times the score scale: `[queries, documents per query]`.
+    pub teacher: Option<Tensor<2>>,
+}
+
+impl Batch {
+    /// Moves a batch for siamese training to `device`.
+    pub fn siamese(batch: &TokenizedBatch, score_scale: f64, device: &Device) -> Self {
+        let queries = Queries::Siamese(TokenTensors::new(&batch.queries, device));
+        Self::new(batch, queries, score_scale, device)
+    }
+
+    /// Moves a batch for inference-free training to `device`; `special` are the token ids that weigh nothing in a
+    /// query, in ascending order.
+    pub fn inference_free(
+        batch: &TokenizedBatch,
+        vocab_size: usize,
+        special: &[u32],
+        score_scale: f64,
+        device: &Device,
+    ) -> Self {
+        let presence = presence(&batch.queries, vocab_size, special);
+        let shape = [batch.queries.rows(), vocab_size];
+        let presence = Tensor::from_data(TensorData::new(presence, shape), device);
+        Self::new(batch, Queries::InferenceFree(presence), score_scale, device)
+    }
+
+    fn new(batch: &TokenizedBatch, queries: Queries, score_scale: f64, device: &Device) -> Self {
+        let rows = batch.queries.rows();
+        let teacher = batch.scores.as_ref().map(|scores| {
+            let shape = [rows, scores.len() / rows];
+            Tensor::from_data(TensorData::new(scores.clone(), shape), device) * score_scale
+        });
+        Self {
+            queries,
+            documents: TokenTensors::new(&batch.documents, device),
+            teacher,
+        }
+    }
+}
+
+/// Row-major `[rows, vocab_size]`: 1 at every distinct token of a row that is not special.
+fn presence(batch: &TokenBatch, vocab_size: usize, special: &[u32]) -> Vec<f32> {
+    let mut presence = vec![0.0; batch.rows() * vocab_size];
+    for (row, &length) in batch.lengths.iter().enumerate() {
+        let start = row * batch.seq_len;
+        for &token in &batch.ids[start..start + length] {
+            if special.binary_search(&token).is_err() {
+                presence[row * vocab_size + token as usize] = 1.0;
+            }
+        }
+    }
+    presence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_counts_once_and_specials_and_padding_do_not() {
+        let batch = TokenBatch::new(&[vec![2, 5, 4, 5, 3], vec![2, 6, 3]], 0);
+        let found = presence(&batch, 7, &[0, 2, 3]);
+        let expected = [
+            [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        ];
+        assert_eq!(found, expected.concat());
+    }
+
+    #[test]
+    fn scores_are_scaled_and_shaped_like_the_groups() {
+        let tokens = |rows| TokenBatch::new(&vec![vec![2u32, 5, 3]; rows], 0);
+        let batch = TokenizedBatch {
+            queries: tokens(2),
+            documents: tokens(4),
+            scores: Some(vec![1.0, 2.0, 3.0, 4.0]),
+        };
+        let batch = Batch::inference_free(&batch, 7, &[0, 2, 3], 10.0, &Device::flex());
+        let teacher = batch.teacher.expect("the batch has scores");
+        assert_eq!(teacher.dims(), [2, 2]);
+        assert_eq!(
+            teacher.into_data().iter::<f32>().collect::<Vec<_>>(),
+            [10.0, 20.0, 30.0, 40.0]
+        );
+    }
+}
