@@ -1,0 +1,193 @@
+//! Finding, running and stopping the binaries.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// No command of these tests takes this long.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A binary of the workspace, such as `ellzero-eval`.
+///
+/// Cargo builds binaries for the tests of their own package only, so they are built here, once: a no-op after
+/// `cargo test --workspace`.
+pub fn path(name: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    let own = std::env::current_exe().expect("the path of this test");
+    let profile_dir = own.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    BUILT.call_once(|| build(profile_dir));
+    let path = profile_dir.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(path.is_file(), "{} is not built", path.display());
+    path
+}
+
+fn build(profile_dir: &Path) {
+    // Without cargo (a test binary that was copied to another machine) what lies beside it is used.
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        return;
+    };
+    let profile = profile_dir.file_name().and_then(OsStr::to_str).expect("a profile");
+    let mut command = Command::new(cargo);
+    // `-p tests` so that dependencies are built with the same features as for this test.
+    command.args(["build", "--quiet", "--bins", "-p", "tests"]);
+    command.args(["-p", "data", "-p", "model", "-p", "eval", "-p", "train"]);
+    command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+    command.arg("--target-dir").arg(profile_dir.parent().expect("a target folder"));
+    for (feature, on) in [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))] {
+        if on {
+            command.args(["--features", &format!("tests/{feature}")]);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = command.status().expect("cargo runs");
+    assert!(status.success(), "cargo could not build the binaries");
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// `None` where a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Standard output of a command that must succeed.
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!(self.code, Some(0), "failed: {}", self.stderr);
+        self.stdout
+    }
+}
+
+/// A command line of one of the binaries.
+pub struct Run {
+    command: Command,
+    line: String,
+}
+
+/// `ellzero-<tool>` with these arguments.
+pub fn ellzero<S: AsRef<OsStr>>(tool: &str, arguments: &[S]) -> Run {
+    let mut command = Command::new(path(&format!("ellzero-{tool}")));
+    command.args(arguments).stdin(Stdio::null());
+    // The Hub is never asked, and progress is not drawn.
+    command.env("HF_HUB_OFFLINE", "1").env_remove("RUST_BACKTRACE");
+    let words = arguments.iter().map(|word| word.as_ref().to_string_lossy());
+    let line = format!("ellzero-{tool} {}", words.collect::<Vec<_>>().join(" "));
+    Run { command, line }
+}
+
+impl Run {
+    /// Runs in this folder.
+    pub fn within(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Standard input.
+    pub fn input(mut self, path: &Path) -> Self {
+        self.command.stdin(File::open(path).expect("an input file"));
+        self
+    }
+
+    /// Standard output goes to this file.
+    pub fn output_to(mut self, path: &Path) -> Self {
+        let file = File::options().write(true).open(path).expect("an output file");
+        self.command.stdout(file);
+        self
+    }
+
+    /// Runs to the end.
+    pub fn run(self) -> Outcome {
+        self.start().wait()
+    }
+
+    /// Starts.
+    pub fn start(mut self) -> Running {
+        let [stdout, stderr] = [(); 2].map(|()| tempfile::NamedTempFile::new().expect("a file"));
+        let handle = |file: &tempfile::NamedTempFile| file.reopen().expect("a handle");
+        self.command.stdout(handle(&stdout)).stderr(handle(&stderr));
+        let child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.line));
+        Running {
+            child,
+            line: self.line,
+            started: Instant::now(),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+/// A command that is running; killed when dropped.
+pub struct Running {
+    child: Child,
+    line: String,
+    started: Instant,
+    stdout: tempfile::NamedTempFile,
+    stderr: tempfile::NamedTempFile,
+}
+
+impl Running {
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready`; false where the command ended first.
+    pub fn wait_until(&mut self, mut ready: impl FnMut() -> bool) -> bool {
+        loop {
+            if ready() {
+                return true;
+            }
+            if self.has_ended() {
+                return ready();
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it without a chance to tidy up.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killable");
+        self.child.wait().expect("waitable");
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Outcome {
+        while !self.has_ended() {
+            sleep(Duration::from_millis(5));
+        }
+        let status = self.child.wait().expect("waitable");
+        let text = |file: &mut tempfile::NamedTempFile| {
+            let mut bytes = Vec::new();
+            file.reopen().and_then(|mut file| file.read_to_end(&mut bytes)).expect("readable");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Outcome {
+            code: status.code(),
+            stdout: text(&mut self.stdout),
+            stderr: text(&mut self.stderr),
+            took: self.started.elapsed(),
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        assert!(self.started.elapsed() < LIMIT, "still running after {LIMIT:?}: {}", self.line);
+        self.child.try_wait().expect("waitable").is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

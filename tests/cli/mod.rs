@@ -1,0 +1,1 @@
+//! The binaries, run as a user runs them.

@@ -1,0 +1,153 @@
+//! Measures of a run, against trec_eval and ir_measures.
+
+use std::collections::BTreeMap;
+
+use data::beir::Qrels;
+use eval::metric::{self, Average, Evaluation, Measure, TokenCounts};
+use eval::ranking::{Hit, Run, rank_order};
+use model::SparseVector;
+use serde_json::Value;
+
+use super::tolerance::{METRIC, METRIC_ROUNDED, SPARSITY, Tolerance};
+use crate::compare::Checks;
+use crate::fixture::{self, ids, number, texts};
+
+/// The measure of a name of trec_eval (`ndcg_cut_10`) or of ir_measures and BEIR (`nDCG@10`).
+fn measure(name: &str) -> Measure {
+    let ours = match name.rsplit_once(['_', '@']).filter(|(_, cut)| cut.parse::<usize>().is_ok()) {
+        Some((kind, cut)) => match kind.to_lowercase().as_str() {
+            "ndcg" | "ndcg_cut" => format!("ndcg@{cut}"),
+            "map" | "map_cut" | "ap" => format!("map@{cut}"),
+            "r" | "recall" => format!("recall@{cut}"),
+            "rr" | "mrr" => format!("mrr@{cut}"),
+            other => format!("{other}@{cut}"),
+        },
+        None if name == "recip_rank" => "mrr".to_owned(),
+        None => name.to_owned(),
+    };
+    ours.parse().unwrap_or_else(|error| panic!("measure `{name}` in a fixture: {error}"))
+}
+
+fn qrels() -> Qrels {
+    let judged = fixture::object("metrics/qrels.json");
+    let row = |(id, gain): (&String, &Value)| (id.clone(), gain.as_i64().expect("a gain") as i32);
+    judged
+        .iter()
+        .map(|(query, row_of)| (query.clone(), row_of.as_object().expect("rows").iter().map(row).collect()))
+        .collect()
+}
+
+fn run() -> Run {
+    let run = fixture::object("metrics/run.json");
+    let hit = |(id, score): (&String, &Value)| Hit {
+        id: id.clone(),
+        score: number(score) as f32,
+    };
+    run.iter()
+        .map(|(query, hits)| (query.clone(), hits.as_object().expect("hits").iter().map(hit).collect()))
+        .collect()
+}
+
+/// Every measure of `expected`, over the queries of `average`.
+fn evaluate<'a>(names: impl Iterator<Item = &'a String>, average: Average) -> Evaluation {
+    let measures: Vec<Measure> = names.map(|name| measure(name)).collect();
+    metric::evaluate(&qrels(), &run(), &measures, average)
+}
+
+fn check_mean(checks: &mut Checks, what: &str, expected: &Value, average: Average, by: &Tolerance) {
+    let expected = expected.as_object().expect("measures");
+    let found = evaluate(expected.keys(), average);
+    for (index, (name, value)) in expected.iter().enumerate() {
+        checks.number(&format!("{what} {name}"), found.mean[index], number(value), by);
+    }
+}
+
+fn check_queries(checks: &mut Checks, what: &str, expected: &Value, average: Average) {
+    let expected = expected.as_object().expect("queries");
+    for (query, values) in expected {
+        let values = values.as_object().expect("measures");
+        let found = evaluate(values.keys(), average);
+        let Some(row) = found.per_query.get(query) else {
+            checks.fail(format!("{what} {query}: not evaluated"));
+            continue;
+        };
+        for (index, (name, value)) in values.iter().enumerate() {
+            checks.number(&format!("{what} {query} {name}"), row[index], number(value), &METRIC);
+        }
+        checks.equal(&format!("{what}: queries"), found.queries(), expected.len());
+    }
+}
+
+#[test]
+fn every_query() {
+    let expected = fixture::object("metrics/expected.json");
+    let mut checks = Checks::new();
+    check_queries(&mut checks, "trec_eval", &expected["per_query"], Average::Retrieved);
+    check_queries(&mut checks, "ir_measures", &expected["ir_measures"]["per_query"], Average::Judged);
+    checks.finish();
+}
+
+#[test]
+fn averages() {
+    let expected = fixture::object("metrics/expected.json");
+    let mut checks = Checks::new();
+    for (key, average, tolerance) in [
+        ("average_over_queries_in_run_and_qrels", Average::Retrieved, METRIC),
+        ("average_over_all_qrels_queries", Average::Judged, METRIC),
+        ("beir_rounded", Average::Retrieved, METRIC_ROUNDED),
+    ] {
+        check_mean(&mut checks, key, &expected[key], average, &tolerance);
+    }
+    let aggregate = &expected["ir_measures"]["aggregate"];
+    check_mean(&mut checks, "ir_measures", aggregate, Average::Judged, &METRIC);
+    checks.finish();
+}
+
+#[test]
+fn ranking_order() {
+    let expected = fixture::object("metrics/expected.json");
+    let mut run = run();
+    let mut checks = Checks::new();
+    for (query, order) in expected["ranking_order"].as_object().expect("queries") {
+        let hits = run.get_mut(query).expect("a query of the run");
+        hits.sort_by(rank_order);
+        let found: Vec<&str> = hits.iter().map(|hit| hit.id.as_str()).collect();
+        checks.same(query, &found, &texts(order));
+    }
+    checks.finish();
+}
+
+/// qrels.tsv holds what qrels.json holds.
+#[test]
+fn qrels_file() {
+    let path = fixture::path("metrics/qrels.tsv");
+    let found = data::qrels::read_qrels(&path).expect("judgements");
+    let mut checks = Checks::new();
+    let rows = |qrels: &Qrels| -> Vec<(String, BTreeMap<String, i32>)> {
+        qrels.clone().into_iter().collect()
+    };
+    checks.same("qrels.tsv", &rows(&found), &rows(&qrels()));
+    checks.finish();
+}
+
+#[test]
+fn sparsity() {
+    let expected = fixture::object("metrics/flops.json");
+    let counts = |key: &str| -> TokenCounts {
+        let rows = fixture::list(&expected[key]).iter();
+        let vectors: Vec<SparseVector> =
+            rows.map(|row| ids(row).into_iter().map(|id| (id, 1.0)).collect()).collect();
+        vectors.iter().collect()
+    };
+    let (queries, documents) = (counts("query_nonzero_ids"), counts("doc_nonzero_ids"));
+    let mut checks = Checks::new();
+    for (key, found) in [
+        ("flops", metric::flops(&queries, &documents)),
+        ("brute_force_mean_overlap", metric::flops(&queries, &documents)),
+        ("q_length", queries.mean_length()),
+        ("d_length", documents.mean_length()),
+    ] {
+        checks.number(key, found, number(&expected[key]), &SPARSITY);
+    }
+    checks.finish();
+}
