@@ -16,7 +16,9 @@ impl Checks {
 
     /// `|found - expected| <= atol + rtol * |expected|` for every element.
     pub fn close(&mut self, what: &str, found: &[f32], expected: &[f32], tolerance: &Tolerance) {
-        self.close_where(what, &[expected.len()], found, expected, tolerance, |_| true);
+        self.close_where(what, &[expected.len()], found, expected, tolerance, |_| {
+            true
+        });
     }
 
     /// The same for the elements whose flat index `keep`s; `shape` is for the message.
@@ -31,7 +33,9 @@ impl Checks {
     ) {
         if found.len() != expected.len() || expected.len() != shape.iter().product::<usize>() {
             let (found, expected) = (found.len(), expected.len());
-            self.fail(format!("{what}: {found} elements, expected {expected} of shape {shape:?}"));
+            self.fail(format!(
+                "{what}: {found} elements, expected {expected} of shape {shape:?}"
+            ));
             return;
         }
         let mut first = None;
@@ -77,12 +81,21 @@ impl Checks {
     }
 
     /// Two lists that must be the same; names the first position that is not.
-    pub fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: &[T], expected: &[T]) {
+    pub fn same<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        what: &str,
+        found: &[T],
+        expected: &[T],
+    ) {
         self.compared += 1;
         if found == expected {
             return;
         }
-        let index = found.iter().zip(expected).take_while(|(a, b)| a == b).count();
+        let index = found
+            .iter()
+            .zip(expected)
+            .take_while(|(a, b)| a == b)
+            .count();
         self.failures.push(format!(
             "{what}[{index}]: found {:?}, expected {:?} (lengths {} and {})",
             found.get(index),
@@ -96,7 +109,8 @@ impl Checks {
     pub fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, expected: T) {
         self.compared += 1;
         if found != expected {
-            self.failures.push(format!("{what}: found {found:?}, expected {expected:?}"));
+            self.failures
+                .push(format!("{what}: found {found:?}, expected {expected:?}"));
         }
     }
 
@@ -144,7 +158,9 @@ fn failures_name_the_first_difference() {
     };
     let mut checks = Checks::new();
     let found = [0.0, 0.05, f32::NAN, 9.0];
-    checks.close_where("x", &[2, 2], &found, &[0.0; 4], &tolerance, |index| index != 3);
+    checks.close_where("x", &[2, 2], &found, &[0.0; 4], &tolerance, |index| {
+        index != 3
+    });
     assert_eq!(checks.failures.len(), 1);
     assert!(checks.failures[0].starts_with("x[1, 0]: found NaN, expected 0; 1 of 3 differ"));
 }

@@ -254,7 +254,12 @@ pub fn folders(parent: &str, keep: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut names: Vec<String> = entries
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.is_dir() && keep(path))
-        .map(|path| path.file_name().expect("a name").to_string_lossy().into_owned())
+        .map(|path| {
+            path.file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     assert!(!names.is_empty(), "{} has no such folder", dir.display());
@@ -265,7 +270,8 @@ pub fn folders(parent: &str, keep: impl Fn(&Path) -> bool) -> Vec<String> {
 pub fn models() -> Vec<String> {
     folders(".", |path| {
         path.join("config.json").is_file()
-            && (path.join("model.safetensors").is_file() || path.join("pytorch_model.bin").is_file())
+            && (path.join("model.safetensors").is_file()
+                || path.join("pytorch_model.bin").is_file())
     })
 }
 
@@ -279,7 +285,9 @@ pub fn models_with_outputs() -> Vec<String> {
 
 /// A number in JSON.
 pub fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("expected a number, found {value}"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("expected a number, found {value}"))
 }
 
 /// A count in JSON.

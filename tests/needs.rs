@@ -13,12 +13,17 @@ pub fn skip(reason: &str) {
 ///
 /// If it is not there and the environment says `CI=true`.
 pub fn real_data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/data")
+        .join(name);
     if path.exists() {
         return Some(path);
     }
     let reason = format!("no real data at {}", path.display());
-    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{reason}");
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "{reason}"
+    );
     skip(&reason);
     None
 }

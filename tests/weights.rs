@@ -19,7 +19,10 @@ impl Stored {
         Self {
             dtype: Dtype::F32,
             shape: shape.to_vec(),
-            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            bytes: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
         }
     }
 
@@ -27,7 +30,10 @@ impl Stored {
         Self {
             dtype: Dtype::I64,
             shape: shape.to_vec(),
-            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            bytes: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
         }
     }
 
@@ -39,7 +45,10 @@ impl Stored {
     pub fn floats(&self) -> Vec<f32> {
         assert_eq!(self.dtype, Dtype::F32);
         let (chunks, _) = self.bytes.as_chunks();
-        chunks.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        chunks
+            .iter()
+            .map(|&bytes| f32::from_le_bytes(bytes))
+            .collect()
     }
 
     /// As bfloat16, cut off: the upper half of every float32.
@@ -88,12 +97,19 @@ impl Weights {
     /// The key that ends in `suffix`, the first where there are several.
     pub fn key(&self, suffix: &str) -> String {
         let found = self.0.keys().find(|key| key.ends_with(suffix));
-        found.unwrap_or_else(|| panic!("no key ends in {suffix}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no key ends in {suffix}"))
+            .clone()
     }
 
     /// Changes the name of every tensor.
     pub fn renamed(self, name: impl Fn(&str) -> String) -> Self {
-        Self(self.0.into_iter().map(|(key, stored)| (name(&key), stored)).collect())
+        Self(
+            self.0
+                .into_iter()
+                .map(|(key, stored)| (name(&key), stored))
+                .collect(),
+        )
     }
 
     pub fn with(mut self, key: &str, stored: Stored) -> Self {

@@ -71,7 +71,14 @@ pub fn check_tokens(
     let [_, seq, width] = expected.dims();
     let found: Vec<f32> = found.into_data().iter::<f32>().collect();
     let is_token = |index: usize| (index / width) % seq < tokens.lengths[index / (width * seq)];
-    checks.close_where(what, &expected.shape, &found, expected.floats(), tolerance, is_token);
+    checks.close_where(
+        what,
+        &expected.shape,
+        &found,
+        expected.floats(),
+        tolerance,
+        is_token,
+    );
 }
 
 #[test]
@@ -81,7 +88,10 @@ fn hidden_states_of_every_layer() {
     for golden in Golden::all(&device) {
         let ids = golden.tokens.ids.int_tensor(&device);
         let padding = golden.tokens.padding(&device);
-        let states = golden.model.encoder.hidden_states(ids.clone(), None, Some(padding.clone()));
+        let states = golden
+            .model
+            .encoder
+            .hidden_states(ids.clone(), None, Some(padding.clone()));
         let stored = golden.io.starting_with("hidden_state_").count();
         if stored > 0 {
             let what = format!("{}: number of hidden states", golden.name);
@@ -124,7 +134,12 @@ fn logits_with_token_types() {
                 shape: golden.tokens.ids.shape.clone(),
                 values: fixture::Values::I64(zeros),
             };
-            golden.check(&mut checks, "logits", golden.logits_of_types(&zeros), &LOGITS);
+            golden.check(
+                &mut checks,
+                "logits",
+                golden.logits_of_types(&zeros),
+                &LOGITS,
+            );
         }
     }
     checks.finish();
@@ -139,11 +154,18 @@ fn rows_alone() {
         let expected = golden.io.get("logits");
         for (row, ids) in golden.tokens.rows().into_iter().enumerate() {
             let batch = data::TokenBatch::new(&[&ids], 0);
-            let logits = golden.model.logits(&model::TokenTensors::new(&batch, &device));
+            let logits = golden
+                .model
+                .logits(&model::TokenTensors::new(&batch, &device));
             let found: Vec<f32> = logits.into_data().iter::<f32>().collect();
             let expected = expected.at(row);
             let expected = &expected.floats()[..found.len()];
-            checks.close(&format!("{} row {row}", golden.name), &found, expected, &LOGITS);
+            checks.close(
+                &format!("{} row {row}", golden.name),
+                &found,
+                expected,
+                &LOGITS,
+            );
         }
     }
     checks.finish();

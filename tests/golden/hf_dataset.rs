@@ -28,7 +28,9 @@ fn groups(data: &TrainData) -> Result<Vec<TrainGroup>, TrainDataError> {
 
 /// `<data set>[_l0]_sample<n>`: the rows' kind tells what n counts.
 fn parse(case: &str) -> (&str, usize) {
-    let (name, sampled) = case.rsplit_once("_sample").expect("`_sample` in the name of a case");
+    let (name, sampled) = case
+        .rsplit_once("_sample")
+        .expect("`_sample` in the name of a case");
     let name = name.strip_suffix("_l0").unwrap_or(name);
     (name, sampled.parse().expect("a number after `_sample`"))
 }
@@ -41,7 +43,12 @@ fn expected_group(group: &Value, kind: DataKind) -> TrainGroup {
         DataKind::Kd => TrainGroup {
             query,
             docs: owned(texts(&group[1])),
-            scores: Some(list(&group[2]).iter().map(|score| number(score) as f32).collect()),
+            scores: Some(
+                list(&group[2])
+                    .iter()
+                    .map(|score| number(score) as f32)
+                    .collect(),
+            ),
         },
         DataKind::PosNegs => TrainGroup {
             query,
@@ -64,8 +71,10 @@ fn groups_of_every_case() {
         let found = open(&fixture::path("hf_dataset").join(name), kind, docs)
             .and_then(|data| groups(&data))
             .unwrap_or_else(|error| panic!("{case}: {error}"));
-        let expected: Vec<_> =
-            list(&expected).iter().map(|group| expected_group(group, kind)).collect();
+        let expected: Vec<_> = list(&expected)
+            .iter()
+            .map(|group| expected_group(group, kind))
+            .collect();
         checks.same(&case, &found, &expected);
     }
     checks.finish();

@@ -36,7 +36,9 @@ fn plain_models() -> Vec<String> {
 fn origin(variant: &str) -> String {
     let mut plain = plain_models();
     plain.retain(|name| variant.starts_with(name.as_str()));
-    plain.pop().unwrap_or_else(|| panic!("{variant} is a variant of no model"))
+    plain
+        .pop()
+        .unwrap_or_else(|| panic!("{variant} is a variant of no model"))
 }
 
 fn stored(name: &str) -> Weights {
@@ -56,14 +58,22 @@ fn load(dir: &Path) -> (MaskedLm, Parameters, ImportReport) {
 /// A directory with the small files of `name` and these weights.
 fn write(name: &str, weights: &Weights) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    copy_files(&fixture::path(name), dir.path(), &["model.safetensors", "io.safetensors"]);
+    copy_files(
+        &fixture::path(name),
+        dir.path(),
+        &["model.safetensors", "io.safetensors"],
+    );
     weights.write(&dir.path().join("model.safetensors"));
     dir
 }
 
 fn check(checks: &mut Checks, what: &str, found: &Parameters, expected: &Weights, by: &Tolerance) {
     let keys: Vec<&String> = expected.0.keys().collect();
-    checks.same(&format!("{what}: keys"), &found.keys().collect::<Vec<_>>(), &keys);
+    checks.same(
+        &format!("{what}: keys"),
+        &found.keys().collect::<Vec<_>>(),
+        &keys,
+    );
     for (key, stored) in &expected.0 {
         if let Some((shape, values)) = found.get(key) {
             let what = format!("{what}: {key}");
@@ -80,7 +90,11 @@ fn safetensors() {
         let (_, found, report) = load(&fixture::path(&name));
         check(&mut checks, &name, &found, &stored(&name), &EXACT);
         checks.equal(&format!("{name}: tied"), report.tied, true);
-        checks.equal(&format!("{name}: initialised"), report.initialised, Vec::new());
+        checks.equal(
+            &format!("{name}: initialised"),
+            report.initialised,
+            Vec::new(),
+        );
         checks.equal(&format!("{name}: unused"), report.unused, Vec::new());
     }
     checks.finish();
@@ -91,15 +105,31 @@ fn safetensors() {
 fn variants() {
     let mut checks = Checks::new();
     let plain = plain_models();
-    for name in fixture::models().into_iter().filter(|name| !plain.contains(name)) {
+    for name in fixture::models()
+        .into_iter()
+        .filter(|name| !plain.contains(name))
+    {
         let dir = fixture::path(&name);
         let (_, found, report) = load(&dir);
         let half = dir.join("model.safetensors").is_file()
-            && stored(&name).0.values().all(|stored| stored.dtype == Dtype::F16);
+            && stored(&name)
+                .0
+                .values()
+                .all(|stored| stored.dtype == Dtype::F16);
         let tolerance = if half { FLOAT16 } else { EXACT };
-        check(&mut checks, &name, &found, &stored(&origin(&name)), &tolerance);
+        check(
+            &mut checks,
+            &name,
+            &found,
+            &stored(&origin(&name)),
+            &tolerance,
+        );
         checks.equal(&format!("{name}: tied"), report.tied, true);
-        checks.equal(&format!("{name}: initialised"), report.initialised, Vec::new());
+        checks.equal(
+            &format!("{name}: initialised"),
+            report.initialised,
+            Vec::new(),
+        );
     }
     checks.finish();
 }
@@ -166,7 +196,9 @@ fn without_prefix() {
     for name in plain_models() {
         let expected = stored(&name);
         let bare = expected.clone().renamed(|key| {
-            let stripped = key.strip_prefix("bert.").or_else(|| key.strip_prefix("distilbert."));
+            let stripped = key
+                .strip_prefix("bert.")
+                .or_else(|| key.strip_prefix("distilbert."));
             stripped.unwrap_or(key).to_owned()
         });
         let (_, found, _) = load(write(&name, &bare).path());
@@ -187,7 +219,9 @@ fn bfloat16() {
                 .iter()
                 .map(|value| f32::from_bits(value.to_bits() & 0xffff_0000))
                 .collect();
-            expected.0.insert(key.clone(), Stored::f32(&stored.shape, &values));
+            expected
+                .0
+                .insert(key.clone(), Stored::f32(&stored.shape, &values));
             *stored = stored.to_bf16();
         }
         let (_, found, _) = load(write(&name, &weights).path());
@@ -206,7 +240,10 @@ fn sharded() {
         let mut parts = [Weights(BTreeMap::new()), Weights(BTreeMap::new())];
         let mut map = BTreeMap::new();
         for (index, (key, stored)) in expected.0.clone().into_iter().enumerate() {
-            map.insert(key.clone(), format!("model-{:05}-of-00002.safetensors", index % 2 + 1));
+            map.insert(
+                key.clone(),
+                format!("model-{:05}-of-00002.safetensors", index % 2 + 1),
+            );
             parts[index % 2].0.insert(key, stored);
         }
         for (index, part) in parts.iter().enumerate() {
@@ -234,14 +271,31 @@ fn stored_decoders() {
             true => "vocab_projector.weight",
             false => "cls.predictions.decoder.weight",
         };
-        let (_, _, report) = load(write(&name, &plain.clone().with(decoder_key, word.clone())).path());
-        checks.equal(&format!("{name}: an equal decoder is tied"), report.tied, true);
+        let (_, _, report) =
+            load(write(&name, &plain.clone().with(decoder_key, word.clone())).path());
+        checks.equal(
+            &format!("{name}: an equal decoder is tied"),
+            report.tied,
+            true,
+        );
 
         let doubled: Vec<f32> = word.floats().iter().map(|value| 2.0 * value).collect();
-        let doubled = plain.clone().with(decoder_key, Stored::f32(&word.shape, &doubled));
+        let doubled = plain
+            .clone()
+            .with(decoder_key, Stored::f32(&word.shape, &doubled));
         let (untied, found, report) = load(write(&name, &doubled).path());
-        checks.equal(&format!("{name}: another decoder is not"), report.tied, false);
-        check(&mut checks, &format!("{name} untied"), &found, &doubled, &EXACT);
+        checks.equal(
+            &format!("{name}: another decoder is not"),
+            report.tied,
+            false,
+        );
+        check(
+            &mut checks,
+            &format!("{name} untied"),
+            &found,
+            &doubled,
+            &EXACT,
+        );
 
         let (tied, ..) = load(&fixture::path(&name));
         let batch = data::TokenBatch::new(&[[1_u32, 2, 3, 4]], 0);
@@ -252,7 +306,12 @@ fn stored_decoders() {
             tensor.into_data().iter::<f32>().collect()
         };
         let (found, expected) = (floats(untied.logits(&tokens)), floats(expected));
-        checks.close(&format!("{name}: logits of the doubled decoder"), &found, &expected, &LOGITS);
+        checks.close(
+            &format!("{name}: logits of the doubled decoder"),
+            &found,
+            &expected,
+            &LOGITS,
+        );
     }
     checks.finish();
 }

@@ -14,7 +14,10 @@ use crate::fixture::{self, ids, number, texts};
 
 /// The measure of a name of trec_eval (`ndcg_cut_10`) or of ir_measures and BEIR (`nDCG@10`).
 fn measure(name: &str) -> Measure {
-    let ours = match name.rsplit_once(['_', '@']).filter(|(_, cut)| cut.parse::<usize>().is_ok()) {
+    let ours = match name
+        .rsplit_once(['_', '@'])
+        .filter(|(_, cut)| cut.parse::<usize>().is_ok())
+    {
         Some((kind, cut)) => match kind.to_lowercase().as_str() {
             "ndcg" | "ndcg_cut" => format!("ndcg@{cut}"),
             "map" | "map_cut" | "ap" => format!("map@{cut}"),
@@ -25,7 +28,8 @@ fn measure(name: &str) -> Measure {
         None if name == "recip_rank" => "mrr".to_owned(),
         None => name.to_owned(),
     };
-    ours.parse().unwrap_or_else(|error| panic!("measure `{name}` in a fixture: {error}"))
+    ours.parse()
+        .unwrap_or_else(|error| panic!("measure `{name}` in a fixture: {error}"))
 }
 
 fn qrels() -> Qrels {
@@ -33,7 +37,12 @@ fn qrels() -> Qrels {
     let row = |(id, gain): (&String, &Value)| (id.clone(), gain.as_i64().expect("a gain") as i32);
     judged
         .iter()
-        .map(|(query, row_of)| (query.clone(), row_of.as_object().expect("rows").iter().map(row).collect()))
+        .map(|(query, row_of)| {
+            (
+                query.clone(),
+                row_of.as_object().expect("rows").iter().map(row).collect(),
+            )
+        })
         .collect()
 }
 
@@ -44,7 +53,12 @@ fn run() -> Run {
         score: number(score) as f32,
     };
     run.iter()
-        .map(|(query, hits)| (query.clone(), hits.as_object().expect("hits").iter().map(hit).collect()))
+        .map(|(query, hits)| {
+            (
+                query.clone(),
+                hits.as_object().expect("hits").iter().map(hit).collect(),
+            )
+        })
         .collect()
 }
 
@@ -58,7 +72,12 @@ fn check_mean(checks: &mut Checks, what: &str, expected: &Value, average: Averag
     let expected = expected.as_object().expect("measures");
     let found = evaluate(expected.keys(), average);
     for (index, (name, value)) in expected.iter().enumerate() {
-        checks.number(&format!("{what} {name}"), found.mean[index], number(value), by);
+        checks.number(
+            &format!("{what} {name}"),
+            found.mean[index],
+            number(value),
+            by,
+        );
     }
 }
 
@@ -72,7 +91,12 @@ fn check_queries(checks: &mut Checks, what: &str, expected: &Value, average: Ave
             continue;
         };
         for (index, (name, value)) in values.iter().enumerate() {
-            checks.number(&format!("{what} {query} {name}"), row[index], number(value), &METRIC);
+            checks.number(
+                &format!("{what} {query} {name}"),
+                row[index],
+                number(value),
+                &METRIC,
+            );
         }
         checks.equal(&format!("{what}: queries"), found.queries(), expected.len());
     }
@@ -82,8 +106,18 @@ fn check_queries(checks: &mut Checks, what: &str, expected: &Value, average: Ave
 fn every_query() {
     let expected = fixture::object("metrics/expected.json");
     let mut checks = Checks::new();
-    check_queries(&mut checks, "trec_eval", &expected["per_query"], Average::Retrieved);
-    check_queries(&mut checks, "ir_measures", &expected["ir_measures"]["per_query"], Average::Judged);
+    check_queries(
+        &mut checks,
+        "trec_eval",
+        &expected["per_query"],
+        Average::Retrieved,
+    );
+    check_queries(
+        &mut checks,
+        "ir_measures",
+        &expected["ir_measures"]["per_query"],
+        Average::Judged,
+    );
     checks.finish();
 }
 
@@ -92,14 +126,24 @@ fn averages() {
     let expected = fixture::object("metrics/expected.json");
     let mut checks = Checks::new();
     for (key, average, tolerance) in [
-        ("average_over_queries_in_run_and_qrels", Average::Retrieved, METRIC),
+        (
+            "average_over_queries_in_run_and_qrels",
+            Average::Retrieved,
+            METRIC,
+        ),
         ("average_over_all_qrels_queries", Average::Judged, METRIC),
         ("beir_rounded", Average::Retrieved, METRIC_ROUNDED),
     ] {
         check_mean(&mut checks, key, &expected[key], average, &tolerance);
     }
     let aggregate = &expected["ir_measures"]["aggregate"];
-    check_mean(&mut checks, "ir_measures", aggregate, Average::Judged, &METRIC);
+    check_mean(
+        &mut checks,
+        "ir_measures",
+        aggregate,
+        Average::Judged,
+        &METRIC,
+    );
     checks.finish();
 }
 
@@ -135,15 +179,19 @@ fn sparsity() {
     let expected = fixture::object("metrics/flops.json");
     let counts = |key: &str| -> TokenCounts {
         let rows = fixture::list(&expected[key]).iter();
-        let vectors: Vec<SparseVector> =
-            rows.map(|row| ids(row).into_iter().map(|id| (id, 1.0)).collect()).collect();
+        let vectors: Vec<SparseVector> = rows
+            .map(|row| ids(row).into_iter().map(|id| (id, 1.0)).collect())
+            .collect();
         vectors.iter().collect()
     };
     let (queries, documents) = (counts("query_nonzero_ids"), counts("doc_nonzero_ids"));
     let mut checks = Checks::new();
     for (key, found) in [
         ("flops", metric::flops(&queries, &documents)),
-        ("brute_force_mean_overlap", metric::flops(&queries, &documents)),
+        (
+            "brute_force_mean_overlap",
+            metric::flops(&queries, &documents),
+        ),
         ("q_length", queries.mean_length()),
         ("d_length", documents.mean_length()),
     ] {

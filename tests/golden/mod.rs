@@ -3,13 +3,13 @@
 //! The tests find out from the files what there is to compare: models, layers, activations, loss cases, steps,
 //! data sets. A case whose name they do not understand fails; so does a folder without any case.
 
-mod encoder;
+pub mod encoder;
 mod hf_dataset;
 mod loading;
 mod losses;
 mod metrics;
 mod schedules;
-mod sparse;
+pub mod sparse;
 mod sums;
 mod text;
 mod tokenizer;

@@ -7,9 +7,7 @@ use model::sparse::idf_query;
 use model::{SparseVector, ops};
 
 use super::encoder::Golden;
-use super::tolerance::{
-    ARGMAX_TIE, IDF, OP_GRADIENTS, OP_WEIGHTS, POOLED_ZERO, PRUNED, WEIGHTS,
-};
+use super::tolerance::{ARGMAX_TIE, IDF, OP_GRADIENTS, OP_WEIGHTS, POOLED_ZERO, PRUNED, WEIGHTS};
 use crate::compare::Checks;
 use crate::fixture::{self, Array, Arrays, Tokens};
 
@@ -23,8 +21,9 @@ pub struct Expected {
 impl Expected {
     pub fn all() -> Vec<Self> {
         let names = fixture::models_with_outputs().into_iter();
-        let names: Vec<String> =
-            names.filter(|name| fixture::path(&format!("sparse/{name}.safetensors")).is_file()).collect();
+        let names: Vec<String> = names
+            .filter(|name| fixture::path(&format!("sparse/{name}.safetensors")).is_file())
+            .collect();
         assert!(!names.is_empty(), "sparse/ has no file of a model");
         names.into_iter().map(Self::open).collect()
     }
@@ -32,12 +31,19 @@ impl Expected {
     fn open(name: String) -> Self {
         let arrays = Arrays::read(&format!("sparse/{name}.safetensors"));
         let tokens = Tokens::read(&arrays, "");
-        Self { name, arrays, tokens }
+        Self {
+            name,
+            arrays,
+            tokens,
+        }
     }
 
     /// `doc_<activation>`: the activations there are, with the expected weights `[docs, vocab]`.
     pub fn activations(&self) -> Vec<(Activation, &Array)> {
-        let named = self.arrays.starting_with("doc_").filter(|(key, _)| !key.contains("_prune"));
+        let named = self
+            .arrays
+            .starting_with("doc_")
+            .filter(|(key, _)| !key.contains("_prune"));
         let found: Vec<_> = named.map(|(key, array)| (activation(key), array)).collect();
         assert!(!found.is_empty(), "{}: no doc_<activation>", self.name);
         found
@@ -48,7 +54,10 @@ impl Expected {
         let [docs, seq, vocab] = logits.dims();
         let mut pooled = vec![0.0; docs * vocab];
         for (doc, &length) in self.tokens.lengths.iter().enumerate() {
-            for (v, largest) in pooled[doc * vocab..(doc + 1) * vocab].iter_mut().enumerate() {
+            for (v, largest) in pooled[doc * vocab..(doc + 1) * vocab]
+                .iter_mut()
+                .enumerate()
+            {
                 let logit = |s: usize| logits.floats()[(doc * seq + s) * vocab + v];
                 *largest = (0..length).map(logit).fold(f32::NEG_INFINITY, f32::max);
             }
@@ -58,7 +67,8 @@ impl Expected {
 }
 
 pub fn activation(name: &str) -> Activation {
-    name.parse().unwrap_or_else(|error| panic!("activation in a fixture: {error}"))
+    name.parse()
+        .unwrap_or_else(|error| panic!("activation in a fixture: {error}"))
 }
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -75,7 +85,14 @@ fn document_weights() {
         for (activation, weights) in expected.activations() {
             let found = floats(golden.model.document_weights(&tokens, activation));
             let what = format!("{} {}", expected.name, activation.name());
-            checks.close_where(&what, &weights.shape, &found, weights.floats(), &WEIGHTS, |_| true);
+            checks.close_where(
+                &what,
+                &weights.shape,
+                &found,
+                weights.floats(),
+                &WEIGHTS,
+                |_| true,
+            );
         }
     }
     checks.finish();
@@ -112,7 +129,9 @@ fn op_and_gradients() {
             let gradient = hidden.grad(&gradients).expect("logits have a gradient");
             let (found, expected_weights) = (floats(found.inner()), weights.floats());
             let shape = &weights.shape;
-            checks.close_where(&what, shape, &found, expected_weights, &OP_WEIGHTS, |_| true);
+            checks.close_where(&what, shape, &found, expected_weights, &OP_WEIGHTS, |_| {
+                true
+            });
 
             // At a maximum of 0 the slope jumps.
             let is_clear = |index: usize| !POOLED_ZERO.allows(pooled[index].into(), 0.0);
@@ -120,7 +139,14 @@ fn op_and_gradients() {
             let key = format!("grad_logits_sum_over_seq_{}", activation.name());
             let slopes = expected.arrays.get(&key);
             let what = format!("{} {key}", expected.name);
-            checks.close_where(&what, shape, &summed, slopes.floats(), &OP_GRADIENTS, is_clear);
+            checks.close_where(
+                &what,
+                shape,
+                &summed,
+                slopes.floats(),
+                &OP_GRADIENTS,
+                is_clear,
+            );
             check_positions(&mut checks, &expected, logits, &pooled, &floats(gradient));
         }
     }
@@ -152,7 +178,9 @@ fn check_positions(
                 checks.require(none, || format!("{}: none, maximum {largest}", what()));
                 continue;
             };
-            checks.require(largest > 0.0, || format!("{}: {touched:?}, maximum {largest}", what()));
+            checks.require(largest > 0.0, || {
+                format!("{}: {touched:?}, maximum {largest}", what())
+            });
             let golden = argmax[doc * vocab + v] as usize;
             let is_golden = touched.len() == 1
                 && (position == golden
@@ -160,7 +188,9 @@ fn check_positions(
                         logits.floats()[at(position)].into(),
                         logits.floats()[at(golden)].into(),
                     ));
-            checks.require(is_golden, || format!("{}: {touched:?}, expected {golden}", what()));
+            checks.require(is_golden, || {
+                format!("{}: {touched:?}, expected {golden}", what())
+            });
         }
     }
 }
@@ -183,7 +213,10 @@ fn pruning() {
                 let largest = row.floats().iter().copied().fold(0.0, f32::max);
                 let bound = f64::from(ratio * largest);
                 let is_clear = |v: usize| !PRUNED.allows(row.floats()[v].into(), bound);
-                let (what, found) = (format!("{} {key} row {doc}", expected.name), dense(&found, vocab));
+                let (what, found) = (
+                    format!("{} {key} row {doc}", expected.name),
+                    dense(&found, vocab),
+                );
                 let pruned = pruned.at(doc);
                 checks.close_where(&what, &[vocab], &found, pruned.floats(), &PRUNED, is_clear);
             }
@@ -206,22 +239,43 @@ fn query_weights() {
     let mut checks = Checks::new();
     for expected in Expected::all() {
         let tokenizer = Tokenizer::from_dir(&fixture::path(&expected.name)).expect("a tokenizer");
-        let special: Vec<i64> = tokenizer.special_ids().iter().map(|&id| id.into()).collect();
+        let special: Vec<i64> = tokenizer
+            .special_ids()
+            .iter()
+            .map(|&id| id.into())
+            .collect();
         let mut golden = expected.arrays.get("special_token_ids").ints().to_vec();
         golden.sort_unstable();
-        checks.same(&format!("{}: special tokens", expected.name), &special, &golden);
+        checks.same(
+            &format!("{}: special tokens", expected.name),
+            &special,
+            &golden,
+        );
 
         let idf = Idf::from_file(&fixture::path("sparse/idf.json"), &tokenizer).expect("a table");
         let vector = expected.arrays.get("idf_vector").floats();
-        checks.close(&format!("{}: idf_vector", expected.name), &idf.weights, vector, &IDF);
+        checks.close(
+            &format!("{}: idf_vector", expected.name),
+            &idf.weights,
+            vector,
+            &IDF,
+        );
 
         let tokens = Tokens::read(&expected.arrays, "q_");
-        for (key, table) in [("q_rep", &idf), ("q_rep_no_idf", &Idf::uniform(vector.len()))] {
+        for (key, table) in [
+            ("q_rep", &idf),
+            ("q_rep_no_idf", &Idf::uniform(vector.len())),
+        ] {
             for (row, ids) in tokens.rows().iter().enumerate() {
                 let query = idf_query(ids, &table.weights, tokenizer.special_ids());
                 let found = dense(&query, vector.len());
                 let what = format!("{} {key} row {row}", expected.name);
-                checks.close(&what, &found, expected.arrays.get(key).at(row).floats(), &IDF);
+                checks.close(
+                    &what,
+                    &found,
+                    expected.arrays.get(key).at(row).floats(),
+                    &IDF,
+                );
             }
         }
     }

@@ -49,7 +49,12 @@ fn check(checks: &mut Checks, what: &str, found: &Weights, expected: &Weights, b
     let tokens: std::collections::BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
     for token in tokens {
         let weight = |map: &Weights| f64::from(map.get(token).copied().unwrap_or(0.0));
-        checks.number(&format!("{what} {token:?}"), weight(found), weight(expected), by);
+        checks.number(
+            &format!("{what} {token:?}"),
+            weight(found),
+            weight(expected),
+            by,
+        );
     }
 }
 
@@ -68,7 +73,11 @@ fn queries() {
 
         let found = encoder.encode_queries(&texts).expect("query vectors");
         let maps = fixture::list(&meta[&expected.name]["query_token_weights"]);
-        checks.equal(&format!("{}: queries", expected.name), found.len(), maps.len());
+        checks.equal(
+            &format!("{}: queries", expected.name),
+            found.len(),
+            maps.len(),
+        );
         for (row, (vector, map)) in found.iter().zip(maps).enumerate() {
             let what = format!("{} query {row}", expected.name);
             let (found, map) = (by_token(vector, tokenizer), golden(map, tokenizer));
@@ -89,7 +98,11 @@ fn documents() {
         let encoder = encoder(&expected.name, Activation::L1Relu, None);
         let tokenizer = encoder.tokenizer();
         let ids = tokenizer.encode_all(&texts, 512).expect("token ids");
-        checks.same(&format!("{}: ids", expected.name), &ids, &Tokens::read(&arrays, "").rows());
+        checks.same(
+            &format!("{}: ids", expected.name),
+            &ids,
+            &Tokens::read(&arrays, "").rows(),
+        );
 
         let found = encoder.encode_documents(&texts).expect("document vectors");
         let docs = arrays.get("docs");
@@ -115,7 +128,9 @@ fn document_maps() {
     let meta = fixture::object("sparse/meta.json");
     let mut checks = Checks::new();
     for expected in Expected::all() {
-        let entries = meta[&expected.name].as_object().expect("an object per model");
+        let entries = meta[&expected.name]
+            .as_object()
+            .expect("an object per model");
         let batch = expected.tokens.rows();
         for (key, maps) in entries {
             let Some(name) = key.strip_prefix("doc_token_weights_") else {
@@ -124,7 +139,11 @@ fn document_maps() {
             let encoder = encoder(&expected.name, activation(name), None);
             let batch = data::TokenBatch::new(&batch, encoder.tokenizer().pad_id());
             let vectors = encoder.encode_batch(&batch);
-            checks.equal(&format!("{} {key}", expected.name), vectors.len(), fixture::list(maps).len());
+            checks.equal(
+                &format!("{} {key}", expected.name),
+                vectors.len(),
+                fixture::list(maps).len(),
+            );
             for (row, (vector, map)) in vectors.iter().zip(fixture::list(maps)).enumerate() {
                 let what = format!("{} {key} {row}", expected.name);
                 let tokenizer = encoder.tokenizer();
@@ -140,16 +159,22 @@ fn document_maps() {
             let vectors = encoder.encode_batch(&batch);
             for doc in 0..docs {
                 let row = weights.at(doc);
-                let near_zero = row.floats().iter().filter(|&&weight| {
-                    weight > 0.0 && POOLED_ZERO.allows(weight.into(), 0.0)
-                });
+                let near_zero = row
+                    .floats()
+                    .iter()
+                    .filter(|&&weight| weight > 0.0 && POOLED_ZERO.allows(weight.into(), 0.0));
                 let special = encoder.tokenizer().special_ids().iter();
-                let special = special.filter(|&&id| row.floats()[id as usize] > 0.0).count();
+                let special = special
+                    .filter(|&&id| row.floats()[id as usize] > 0.0)
+                    .count();
                 let expected_count = counts[doc] as usize - special;
                 let off = vectors[doc].len().abs_diff(expected_count);
                 checks.require(off <= near_zero.count(), || {
                     let what = format!("{} {} row {doc}", expected.name, activation.name());
-                    format!("{what}: {} non-zero, expected {expected_count}", vectors[doc].len())
+                    format!(
+                        "{what}: {} non-zero, expected {expected_count}",
+                        vectors[doc].len()
+                    )
                 });
             }
         }

@@ -30,9 +30,17 @@ fn ids_of_every_text() {
     let mut checks = Checks::new();
     for (name, tokenizer) in tokenizers() {
         for (row, case) in list(&cases).iter().enumerate() {
-            let encode = |max_len| tokenizer.encode(text(&case["text"]), max_len).expect("token ids");
+            let encode = |max_len| {
+                tokenizer
+                    .encode(text(&case["text"]), max_len)
+                    .expect("token ids")
+            };
             let what = format!("{name} text {row} ({:.40})", case["text"].to_string());
-            checks.equal(&format!("{what} n_full"), encode(WHOLE).len(), count(&case["n_full"]));
+            checks.equal(
+                &format!("{what} n_full"),
+                encode(WHOLE).len(),
+                count(&case["n_full"]),
+            );
             for (key, expected) in case.as_object().expect("a case") {
                 if let Some(max_len) = key.strip_prefix("ids_") {
                     let max_len = max_len.parse().expect("a length after `ids_`");
@@ -50,17 +58,25 @@ fn padded_batches() {
     let mut checks = Checks::new();
     let folder = std::fs::read_dir(fixture::path("tokenizer")).expect("a folder");
     for entry in folder {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         let Some(max_len) = name.strip_prefix("batch_pad_") else {
             continue;
         };
-        let max_len = max_len.trim_end_matches(".json").parse().expect("a length in the name");
+        let max_len = max_len
+            .trim_end_matches(".json")
+            .parse()
+            .expect("a length in the name");
         let batch = fixture::json(&format!("tokenizer/{name}"));
         for (tokenizer_name, tokenizer) in tokenizers() {
             let texts = fixture::texts(&batch["texts"]);
             let rows = tokenizer.encode_all(&texts, max_len).expect("token ids");
             let found = TokenBatch::new(&rows, tokenizer.pad_id());
-            let (golden_ids, golden_mask) = (list(&batch["input_ids"]), list(&batch["attention_mask"]));
+            let (golden_ids, golden_mask) =
+                (list(&batch["input_ids"]), list(&batch["attention_mask"]));
             for (row, found_ids) in found.ids.chunks(found.seq_len).enumerate() {
                 let what = format!("{tokenizer_name} {name} row {row}");
                 checks.same(&what, found_ids, &ids(&golden_ids[row]));
@@ -85,16 +101,26 @@ fn samples_of_every_model() {
         let dir = fixture::path(&name);
         let settings = with_settings(fixture::json(&format!("{name}/tokenizer.json")));
         let scratch = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(scratch.path().join("tokenizer.json"), settings.to_string()).expect("written");
+        std::fs::write(scratch.path().join("tokenizer.json"), settings.to_string())
+            .expect("written");
         for (kind, tokenizer) in [
             ("tokenizer.json", open(&dir.join("tokenizer.json"))),
             ("vocab.txt", open(&dir.join("vocab.txt"))),
             ("directory", Tokenizer::from_dir(&dir).expect("a tokenizer")),
-            ("its own settings", Tokenizer::from_dir(scratch.path()).expect("a tokenizer")),
+            (
+                "its own settings",
+                Tokenizer::from_dir(scratch.path()).expect("a tokenizer"),
+            ),
         ] {
             for (row, sample) in list(&samples).iter().enumerate() {
-                let found = tokenizer.encode(text(&sample["text"]), WHOLE).expect("token ids");
-                checks.same(&format!("{name} {kind} sample {row}"), &found, &ids(&sample["ids"]));
+                let found = tokenizer
+                    .encode(text(&sample["text"]), WHOLE)
+                    .expect("token ids");
+                checks.same(
+                    &format!("{name} {kind} sample {row}"),
+                    &found,
+                    &ids(&sample["ids"]),
+                );
             }
         }
     }

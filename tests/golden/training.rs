@@ -9,8 +9,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use configs::{FlopsConfig, FlopsReduction, LossConfig, LrSchedule, RankingLoss};
 use data::{Idf, TokenBatch, Tokenizer};
-use model::hf::{self, ImportOptions};
 use model::EncoderConfig;
+use model::hf::{self, ImportOptions};
 use serde_json::{Map, Value};
 use train::batch::{Batch, TokenizedBatch};
 use train::optimizer::{AdamW, Rates, clip_factor, gradient_norm};
@@ -132,7 +132,13 @@ impl Golden {
         let batch = TokenizedBatch {
             queries: tokens("q"),
             documents: tokens("d"),
-            scores: Some(self.batches.get("teacher_scores").at(index).floats().to_vec()),
+            scores: Some(
+                self.batches
+                    .get("teacher_scores")
+                    .at(index)
+                    .floats()
+                    .to_vec(),
+            ),
         };
         Batch::inference_free(&batch, vocab_size, special, 1.0, &self.device)
     }
@@ -143,7 +149,9 @@ impl Training<'_> {
     fn forward(&self) -> (StepFigures, burn::tensor::Gradients) {
         let batches = count(self.golden.setting("batches"));
         let vocab_size = self.encoder.vocab_size;
-        let batch = self.golden.batch(self.step % batches, vocab_size, &self.special);
+        let batch = self
+            .golden
+            .batch(self.step % batches, vocab_size, &self.special);
         let output = self.objective.forward(&self.trainable, &batch, self.step);
         (output.figures(), output.loss.backward())
     }
@@ -164,7 +172,9 @@ impl Training<'_> {
         let gradients = GradientsParams::from_grads(gradients, &self.trainable);
         let grad_norm = gradient_norm(&self.trainable, &gradients);
         let scale = clip_factor(grad_norm, self.max_grad_norm);
-        self.trainable = self.optimizer.step(self.trainable.clone(), gradients, scale, |_| rates);
+        self.trainable = self
+            .optimizer
+            .step(self.trainable.clone(), gradients, scale, |_| rates);
         self.step += 1;
         Step {
             figures,
@@ -192,11 +202,18 @@ pub fn check_step(checks: &mut Checks, what: &str, found: &Step, golden: &Value)
 }
 
 /// The torch traces in float32, each with its bound of the gradient norm: `trace_torch_adamw[_clip<norm>]_f32`.
-fn torch_traces(golden: &Golden) -> Vec<(String, Option<f64>)> {
+pub fn torch_traces(golden: &Golden) -> Vec<(String, Option<f64>)> {
     let names = golden.trace.keys().filter_map(|key| {
-        let rest = key.strip_prefix("trace_torch_adamw")?.strip_suffix("_f32")?;
-        let bound = rest.strip_prefix("_clip").map(|norm| norm.parse().expect("a norm"));
-        Some((key.clone(), bound.or_else(|| golden.setting("max_grad_norm").as_f64())))
+        let rest = key
+            .strip_prefix("trace_torch_adamw")?
+            .strip_suffix("_f32")?;
+        let bound = rest
+            .strip_prefix("_clip")
+            .map(|norm| norm.parse().expect("a norm"));
+        Some((
+            key.clone(),
+            bound.or_else(|| golden.setting("max_grad_norm").as_f64()),
+        ))
     });
     names.collect()
 }
@@ -217,13 +234,19 @@ fn traces_and_final_weights() {
             check_weights(&mut checks, &training, &Arrays::open(&path));
         }
     }
-    println!("not compared: the traces of AdamW as transformers once had it, which is not implemented");
+    println!(
+        "not compared: the traces of AdamW as transformers once had it, which is not implemented"
+    );
     checks.finish();
 }
 
 fn check_weights(checks: &mut Checks, training: &Training, expected: &Arrays) {
     let found = hf::named_parameters(&training.trainable.model, training.encoder.family);
-    checks.equal("number of final weights", found.len(), expected.iter().count());
+    checks.equal(
+        "number of final weights",
+        found.len(),
+        expected.iter().count(),
+    );
     for (key, shape, values) in found {
         // Adding the same number to every key changes no attention: the true gradient is 0, and Adam divides
         // rounding noise by its own size.
@@ -249,7 +272,14 @@ fn gradients_of_the_first_step() {
         let golden = expected.get(&gradient.key).floats();
         let what = format!("gradient of {}", gradient.key);
         let values = gradient.values();
-        checks.close_where(&what, &gradient.shape, &values, golden, &STEP_GRADIENTS, |_| true);
+        checks.close_where(
+            &what,
+            &gradient.shape,
+            &values,
+            golden,
+            &STEP_GRADIENTS,
+            |_| true,
+        );
     }
     checks.finish();
 }

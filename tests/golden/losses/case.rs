@@ -102,7 +102,9 @@ fn ranking(name: &str, info: &Map<String, Value>) -> Case {
                 case.teacher = format!("teacher_scores_{which}");
             }
             temperature => {
-                let value = temperature.strip_prefix('T').and_then(|text| text.parse().ok());
+                let value = temperature
+                    .strip_prefix('T')
+                    .and_then(|text| text.parse().ok());
                 case.temperature = value.unwrap_or_else(|| panic!("`{word}` in case `{name}`"));
             }
         }
@@ -126,7 +128,9 @@ fn flops(name: &str, info: &Map<String, Value>) -> Objective {
         "decouple_reference" => (count(&info["n"]), false),
         "decouple_intended" => (count(&info["n"]), true),
         _ => {
-            let groups = form.strip_prefix("group").and_then(|groups| groups.parse().ok());
+            let groups = form
+                .strip_prefix("group")
+                .and_then(|groups| groups.parse().ok());
             (groups.expect(&unknown), false)
         }
     };

@@ -19,7 +19,11 @@ fn formula(
     let [rows, columns] = teacher.dims();
     let vocab = queries.shape[1];
     let at = |array: &Array, row: usize, v: usize| f64::from(array.floats()[row * vocab + v]);
-    let dot = |row, column| (0..vocab).map(|v| at(queries, row, v) * at(documents, column, v)).sum();
+    let dot = |row, column| {
+        (0..vocab)
+            .map(|v| at(queries, row, v) * at(documents, column, v))
+            .sum()
+    };
     let offset = |row: usize, column: usize| -> f64 {
         let score: f64 = dot(row, column);
         (score - f64::from(teacher.floats()[row * columns + column])) / temperature
@@ -76,7 +80,15 @@ fn in_batch() {
         if !case.is_reference_mistake() {
             continue;
         }
-        let gradient = |key: &str| Some(golden.arrays.get(&format!("{name}.{key}")).floats().to_vec());
+        let gradient = |key: &str| {
+            Some(
+                golden
+                    .arrays
+                    .get(&format!("{name}.{key}"))
+                    .floats()
+                    .to_vec(),
+            )
+        };
         let reference = Outcome {
             value,
             grad_q: gradient("grad_q"),
@@ -85,11 +97,21 @@ fn in_batch() {
         let with = |positive: &dyn Fn(usize) -> usize| {
             formula(&golden.arrays, &case.teacher, case.temperature, positive)
         };
-        check(&mut checks, &format!("{name}, the reference's"), &reference, &with(&|_| 0));
+        check(
+            &mut checks,
+            &format!("{name}, the reference's"),
+            &reference,
+            &with(&|_| 0),
+        );
 
         let [rows, columns] = golden.arrays.get(&case.teacher).dims();
         let own = with(&|row| row * (columns / rows));
-        check(&mut checks, &format!("{name}, ours"), &golden.run(&case), &own);
+        check(
+            &mut checks,
+            &format!("{name}, ours"),
+            &golden.run(&case),
+            &own,
+        );
     }
     checks.finish();
 }

@@ -40,14 +40,28 @@ impl Golden {
         let values = self.info["values"].as_object().expect("cases");
         values
             .iter()
-            .map(|(name, entry)| (name.as_str(), Case::parse(name, &self.info), number(&entry["value_f32"])))
+            .map(|(name, entry)| {
+                (
+                    name.as_str(),
+                    Case::parse(name, &self.info),
+                    number(&entry["value_f32"]),
+                )
+            })
             .collect()
     }
 
     /// Ours for `case`.
     fn run(&self, case: &Case) -> Outcome {
-        let queries = self.arrays.get("q_rep").tensor::<2>(&self.device).require_grad();
-        let documents = self.arrays.get("d_rep").tensor::<2>(&self.device).require_grad();
+        let queries = self
+            .arrays
+            .get("q_rep")
+            .tensor::<2>(&self.device)
+            .require_grad();
+        let documents = self
+            .arrays
+            .get("d_rep")
+            .tensor::<2>(&self.device)
+            .require_grad();
         let value = match &case.objective {
             Objective::Ranking(terms) => terms
                 .iter()
@@ -80,7 +94,14 @@ impl Golden {
         let expected: &Array = self.arrays.get(&full);
         let found = found.unwrap_or_else(|| vec![0.0; expected.floats().len()]);
         let by: &Tolerance = &LOSS_GRADIENTS;
-        checks.close_where(&full, &expected.shape, &found, expected.floats(), by, |_| true);
+        checks.close_where(
+            &full,
+            &expected.shape,
+            &found,
+            expected.floats(),
+            by,
+            |_| true,
+        );
     }
 }
 
@@ -119,7 +140,9 @@ fn values_and_gradients() {
 #[test]
 fn flops_over_documents() {
     let golden = Golden::read();
-    let values = golden.info["sentence_transformers_FlopsLoss_group1"].as_object().expect("cases");
+    let values = golden.info["sentence_transformers_FlopsLoss_group1"]
+        .as_object()
+        .expect("cases");
     let mut checks = Checks::new();
     for (name, value) in values {
         let documents = golden.arrays.get("d_rep").tensor::<2>(&golden.device);
@@ -129,7 +152,12 @@ fn flops_over_documents() {
             decouple_activation: false,
         };
         let found = loss::flops(documents, penalty).into_scalar::<f32>();
-        checks.number(&format!("FlopsLoss {name}"), found.into(), number(value), &LOSS);
+        checks.number(
+            &format!("FlopsLoss {name}"),
+            found.into(),
+            number(value),
+            &LOSS,
+        );
     }
     checks.finish();
 }
@@ -140,16 +168,28 @@ fn one_query() {
     let golden = Golden::read();
     let docs = count(&golden.info["n"]);
     let mut checks = Checks::new();
-    for (name, value) in golden.info["intended_B1_values"].as_object().expect("cases") {
+    for (name, value) in golden.info["intended_B1_values"]
+        .as_object()
+        .expect("cases")
+    {
         for candidates in [Candidates::Own, Candidates::InBatch] {
             let first = |key: &str, rows| {
-                golden.arrays.get(key).tensor::<2>(&golden.device).slice([0..rows])
+                golden
+                    .arrays
+                    .get(key)
+                    .tensor::<2>(&golden.device)
+                    .slice([0..rows])
             };
             let inputs = (first("q_rep", 1), first("d_rep", docs));
             let teacher = first("teacher_scores", 1);
             let found = rank(Term::parse(name), candidates, inputs, teacher, 1.0);
             let found = found.into_scalar::<f32>().into();
-            checks.number(&format!("{name} {candidates:?}"), found, number(value), &LOSS);
+            checks.number(
+                &format!("{name} {candidates:?}"),
+                found,
+                number(value),
+                &LOSS,
+            );
         }
     }
     checks.finish();

@@ -1,0 +1,72 @@
+//! A GPU driver, or a software one (Mesa's lavapipe): one encoder forward pass and the first training steps, with
+//! golden values.
+//!
+//! Without a driver the tests say so and pass; `ELLZERO_REQUIRE_WGPU=1` makes that a failure.
+
+use burn::tensor::Device;
+use model::device::{DeviceChoice, select};
+
+use crate::compare::Checks;
+use crate::golden::encoder::Golden;
+use crate::golden::tolerance::{HIDDEN_STATES, LOGITS, WEIGHTS};
+use crate::golden::{sparse, training};
+use crate::needs;
+
+fn device() -> Option<Device> {
+    match select(DeviceChoice::Wgpu(0)) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            let reason = format!("no Vulkan driver ({error})");
+            let required =
+                std::env::var_os("ELLZERO_REQUIRE_WGPU").is_some_and(|value| value != "0");
+            assert!(!required, "{reason}");
+            needs::skip(&reason);
+            None
+        }
+    }
+}
+
+#[test]
+fn encoder_and_sparse_head() {
+    let Some(device) = device() else {
+        return;
+    };
+    let mut checks = Checks::new();
+    for golden in Golden::all(&device) {
+        let ids = golden.tokens.ids.int_tensor(&device);
+        let padding = golden.tokens.padding(&device);
+        let last = golden.model.encoder.forward(ids, None, Some(padding));
+        golden.check(&mut checks, "last_hidden_state", last, &HIDDEN_STATES);
+        let tokens = golden.tokens.tensors(&device);
+        let logits = golden.model.logits(&tokens);
+        golden.check(&mut checks, "logits", logits, &LOGITS);
+    }
+    for expected in sparse::Expected::all() {
+        let golden = Golden::open(&expected.name, &device);
+        let tokens = expected.tokens.tensors(&device);
+        for (activation, weights) in expected.activations() {
+            let found = golden.model.document_weights(&tokens, activation);
+            let found: Vec<f32> = found.into_data().iter::<f32>().collect();
+            let what = format!("{} {}", expected.name, activation.name());
+            checks.close(&what, &found, weights.floats(), &WEIGHTS);
+        }
+    }
+    checks.finish();
+}
+
+/// The first step has a learning rate of 0: the second loss follows the first update but one.
+#[test]
+fn training_steps() {
+    let Some(device) = device() else {
+        return;
+    };
+    let golden = training::Golden::read(device);
+    let mut checks = Checks::new();
+    let (name, max_grad_norm) = training::torch_traces(&golden).swap_remove(0);
+    let mut run = golden.start(max_grad_norm);
+    for expected in golden.steps(&name).iter().take(3) {
+        let step = run.advance();
+        training::check_step(&mut checks, &name, &step, expected);
+    }
+    checks.finish();
+}
