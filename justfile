@@ -27,4 +27,9 @@ quickstart:
 # Real weights: mine training groups, train on SciFact, evaluate on its test split
 scifact:
     cargo build --release --workspace
-    bash configs/scifact.sh
+    mkdir -p outputs/scifact-train
+    {{mine}} --split train --output outputs/scifact-train/claims.jsonl
+    {{mine}} --queries titles --sample 2000 --output outputs/scifact-train/titles.jsonl
+    target/release/ellzero-train configs/scifact.yaml
+
+mine := "target/release/ellzero-eval mine --model bm25 --data ../shared/data/scifact --depth 10"
