@@ -2,8 +2,12 @@
 
 pub mod beir;
 pub mod bm25;
+pub mod encode;
+pub mod explain;
 pub mod metric;
+pub mod mine;
 pub mod ranking;
+pub mod report;
 pub mod run_file;
 pub mod search;
 pub mod text_encoder;

@@ -44,10 +44,10 @@ pub enum RunFileError {
     #[error("id `{0}` is empty or has white space in it, which a TREC run cannot hold")]
     Id(String),
     /// The file cannot be written.
-    #[error(transparent)]
+    #[error("{0}")]
     Output(#[from] OutputError),
     /// The file cannot be written on.
-    #[error(transparent)]
+    #[error("{0}")]
     Write(#[from] io::Error),
 }
 

@@ -33,6 +33,16 @@ impl TextEncoder for SparseEncoder {
     }
 }
 
+impl<T: TextEncoder + ?Sized> TextEncoder for &T {
+    fn encode_documents(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        (**self).encode_documents(texts)
+    }
+
+    fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
+        (**self).encode_queries(texts)
+    }
+}
+
 /// What retrieval is worth without any model: documents weigh `log1p(tf)` of each token, queries their IDF.
 pub struct LexicalEncoder<'a> {
     /// Splits the texts.

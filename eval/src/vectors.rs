@@ -95,7 +95,8 @@ fn parse(line: &str) -> Result<VectorRow, String> {
 }
 
 /// Writes one row, tokens in ascending order of their ids, weights with as many digits as a float32 needs.
-/// `token` names them.
+///
+/// `token` names them; ids without a name, the padding rows of some models' vocabularies, are left out.
 ///
 /// # Errors
 ///
@@ -104,12 +105,13 @@ pub fn write_row<'a>(
     out: &mut dyn Write,
     id: &str,
     vector: &SparseVector,
-    token: impl Fn(u32) -> &'a str,
+    token: impl Fn(u32) -> Option<&'a str>,
 ) -> io::Result<()> {
     struct Weights<'v, F>(&'v SparseVector, F);
-    impl<'a, F: Fn(u32) -> &'a str> serde::Serialize for Weights<'_, F> {
+    impl<'a, F: Fn(u32) -> Option<&'a str>> serde::Serialize for Weights<'_, F> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|(id, weight)| ((self.1)(id), weight)))
+            let named = |(id, weight)| Some(((self.1)(id)?, weight));
+            serializer.collect_map(self.0.iter().filter_map(named))
         }
     }
     let mut json = serde_json::Serializer::new(&mut *out);
@@ -127,9 +129,14 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let tokens = ["plain", "qu\"ote", "é"];
-        let vector: SparseVector = [(0, 0.1), (1, 1.0e-7), (2, 3.0)].into_iter().collect();
+        let vector: SparseVector = [(0, 0.1), (1, 1.0e-7), (2, 3.0), (9, 1.0)]
+            .into_iter()
+            .collect();
         let mut bytes = Vec::new();
-        write_row(&mut bytes, "d\t1", &vector, |id| tokens[id as usize]).expect("memory");
+        write_row(&mut bytes, "d\t1", &vector, |id| {
+            tokens.get(id as usize).copied()
+        })
+        .expect("memory");
         let line = String::from_utf8(bytes).expect("JSON");
         assert_eq!(
             line,

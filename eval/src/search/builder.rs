@@ -31,23 +31,23 @@ pub enum IndexError {
     #[error("an index holds at most 2^32 documents: split the collection")]
     TooManyDocuments,
     /// Reading or mapping failed.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {cause}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A block could not be put aside.
-    #[error("cannot write into {path}: {source}", path = path.display())]
+    #[error("cannot write into {path}: {cause}", path = path.display())]
     Write {
         /// The index folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The index file could not be written.
-    #[error(transparent)]
+    #[error("{0}")]
     Output(#[from] io::Error),
     /// The folder holds no index.
     #[error(
@@ -146,9 +146,9 @@ impl IndexWriter {
     ///
     /// If `dir` cannot be made.
     pub fn create(dir: &Path, block_postings: usize) -> Result<Self, IndexError> {
-        std::fs::create_dir_all(dir).map_err(|source| IndexError::Write {
+        std::fs::create_dir_all(dir).map_err(|cause| IndexError::Write {
             path: dir.to_owned(),
-            source,
+            cause,
         })?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -167,7 +167,7 @@ impl IndexWriter {
         self.builder.add(id, vector)?;
         if self.builder.block.tokens.len() >= self.block_postings {
             self.put_block_aside()
-                .map_err(|source| self.write_error(source))?;
+                .map_err(|cause| self.write_error(cause))?;
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl IndexWriter {
     /// If two documents have the same id, or writing fails; then an older index in the folder stays as it was.
     pub fn finish(mut self, vocabulary: &Vocabulary) -> Result<usize, IndexError> {
         self.put_block_aside()
-            .map_err(|source| self.write_error(source))?;
+            .map_err(|cause| self.write_error(cause))?;
         let documents = std::mem::take(&mut self.builder.documents).finish();
         refuse_duplicates(&documents)?;
         let tokens = vocabulary.tokens();
@@ -227,10 +227,10 @@ impl IndexWriter {
         Ok(())
     }
 
-    fn write_error(&self, source: io::Error) -> IndexError {
+    fn write_error(&self, cause: io::Error) -> IndexError {
         IndexError::Write {
             path: self.dir.clone(),
-            source,
+            cause,
         }
     }
 }

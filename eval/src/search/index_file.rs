@@ -131,9 +131,9 @@ pub fn open(dir: &Path) -> Result<InvertedIndex, IndexError> {
         }
         Err(error) => Err(error),
     };
-    let map = map.map_err(|source| IndexError::Read {
+    let map = map.map_err(|cause| IndexError::Read {
         path: path.clone(),
-        source,
+        cause,
     })?;
     let ranges = section_ranges(&path, &map)?;
     let map = Arc::new(map);

@@ -1,0 +1,76 @@
+//! Options of the commands that run a model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use configs::Activation;
+use data::BatchLimit;
+use model::device::{DeviceChoice, select};
+use model::sparse::LoadNotes;
+use model::{SparseEncoder, SparseOptions};
+
+use super::{notice, positive, ratio};
+
+/// How a model runs.
+#[derive(Debug, Args)]
+pub struct ComputeArguments {
+    /// Where to compute: auto, cpu, wgpu[:N] or cuda[:N]
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// relu, l1_relu, l2_relu or l3_relu [default: what the model's files say, else relu]
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<Activation>,
+    /// Query token weights, instead of the model's idf.json
+    #[arg(long, value_name = "FILE")]
+    pub idf: Option<PathBuf>,
+    /// Longest text in tokens, special tokens included; longer ones are cut
+    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = positive)]
+    pub max_length: usize,
+    /// Tokens per batch, padding included
+    #[arg(long, value_name = "TOKENS", default_value_t = 8192, value_parser = positive)]
+    pub batch_tokens: usize,
+    /// Keep document weights above this share of the largest of their document
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub prune_ratio: Option<f32>,
+}
+
+impl ComputeArguments {
+    /// Loads a model directory and says what was assumed.
+    pub fn load(&self, model: &Path, quiet: bool) -> Result<SparseEncoder> {
+        if !model.is_dir() {
+            bail!("{}: no such model directory", model.display());
+        }
+        let device = select(self.device)?;
+        let options = SparseOptions {
+            activation: self.activation,
+            idf: self.idf.clone(),
+            max_len: self.max_length,
+            batch: BatchLimit::Tokens(self.batch_tokens),
+            prune_ratio: self.prune_ratio,
+            ..SparseOptions::default()
+        };
+        let (encoder, notes) = SparseEncoder::load(model, &options, &device)
+            .with_context(|| format!("cannot load the model {}", model.display()))?;
+        for text in describe(&notes) {
+            notice(quiet, &format!("{}: {text}", model.display()));
+        }
+        Ok(encoder)
+    }
+}
+
+fn describe(notes: &LoadNotes) -> Vec<String> {
+    let mut texts = Vec::new();
+    if !notes.import.initialised.is_empty() {
+        texts.push(format!(
+            "no masked-LM head in it, a new one was initialised ({} tensors)",
+            notes.import.initialised.len()
+        ));
+    }
+    if notes.activation_assumed {
+        texts.push(
+            "its files name no activation, relu is taken; --activation chooses another".to_owned(),
+        );
+    }
+    texts
+}
