@@ -14,4 +14,4 @@ pub mod sparse;
 
 pub use config::{EncoderConfig, Family};
 pub use masked_lm::{MaskedLm, TokenTensors};
-pub use sparse::{QueryWeights, SparseEncoder, SparseOptions, SparseVector};
+pub use sparse::{QueryWeights, SparseEncoder, SparseError, SparseOptions, SparseVector};
