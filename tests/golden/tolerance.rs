@@ -51,4 +51,8 @@ table! {
     SPARSITY:       1.0e-6 + 1.0e-6, "the reference averages in float32";
     // Across batches and programs
     BATCH:          2.0e-5 + 1.0e-5, "the same sums in another blocking";
+    // Real data
+    REAL_COSINE:    1.0e-3 + 0.0,    "published with 4 digits for float32 weights; these are float16";
+    REAL_IDF:       1.0e-7 + 1.0e-7, "published with 7 decimals";
+    REAL_BM25:      5.0e-3 + 0.0,    "exact document lengths and an analyzer of our own";
 }

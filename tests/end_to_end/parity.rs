@@ -1,0 +1,1 @@
+//! transformers and sentence-transformers read what we export.

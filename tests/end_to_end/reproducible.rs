@@ -1,0 +1,1 @@
+//! The same seed, or a run that continues, gives the same weights.
