@@ -170,6 +170,36 @@ impl<F: Fn(&ParameterPath) -> Rates> ModuleMapper for Updater<'_, F> {
     }
 }
 
+/// Name and number of elements of every parameter that is trained, in the module's order.
+pub fn parameter_sizes<M: Module>(module: &M) -> Vec<(String, usize)> {
+    #[derive(Default)]
+    struct Sizes {
+        path: ParameterPath,
+        sizes: Vec<(String, usize)>,
+    }
+
+    impl ModuleVisitor for Sizes {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if parameter.is_require_grad() {
+                let size = parameter.shape().num_elements();
+                self.sizes.push((self.path.name(), size));
+            }
+        }
+    }
+
+    let mut visitor = Sizes::default();
+    module.visit(&mut visitor);
+    visitor.sizes
+}
+
 /// Euclidean norm of all gradients together; 0 where there are none.
 pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     struct SquareSums<'a> {

@@ -1,0 +1,187 @@
+//! The command line of `ellzero-train`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
+use configs::LoadedConfig;
+use model::device::{DeviceChoice, select};
+use tracing::{info, warn};
+use train::memory::available_memory_mib;
+use train::metrics::{EvalFigures, stored_evaluation};
+use train::{Outcome, RunDir, Setup, Start, TrainState, train};
+
+use crate::logging::Logging;
+use crate::progress::Progress;
+use crate::table;
+
+const QUICKSTART: &str = "configs/quickstart.yaml";
+
+const EXAMPLES: &str = "Examples:
+  ellzero-train
+  ellzero-train configs/scifact.yaml --set max_steps=100 --set output_dir=outputs/short
+  ellzero-train configs/scifact.yaml --resume";
+
+/// Train an inference-free sparse retriever.
+#[derive(Debug, Parser)]
+#[command(name = "ellzero-train", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Recipe [default: configs/quickstart.yaml, which needs nothing but this repository]
+    config: Option<PathBuf>,
+    /// Change one key of the recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Continue from the newest checkpoint in output_dir
+    #[arg(long)]
+    resume: bool,
+    /// Check config, data, model and memory; run nothing, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// auto, cpu, wgpu[:N] or cuda[:N]
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads to use [default: all cores]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    threads: Option<usize>,
+    /// Print results, warnings and errors only
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Carries out the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(threads) = arguments.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("cannot start the threads")?;
+    }
+    let (path, loaded) = load_config(arguments)?;
+    let LoadedConfig { config, warnings } = loaded;
+    let progress = Progress::new(arguments.quiet);
+    let logging = Logging::start(&config.run.log_level, arguments.quiet, progress.bar());
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+
+    let dir = RunDir::new(&config.run.output_dir);
+    let start = Start::of(&config);
+    let checkpoint = dir.check(start)?;
+    let device = select(arguments.device)?;
+    let (setup, state) = Setup::load(&config, &device, checkpoint.as_deref())?;
+    setup.notes.iter().for_each(|note| info!("{note}"));
+    check_memory(&setup);
+    if arguments.dry_run {
+        println!("{setup}\nNothing is wrong. Nothing was run or written.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    dir.create(start, &fs::read(&path)?, &config)?;
+    logging.open_file(&dir.log())?;
+    if let Some(checkpoint) = &checkpoint {
+        info!(
+            "going on from {} at step {}",
+            checkpoint.display(),
+            state.step
+        );
+    }
+    train_and_report(&path, setup, state, &dir, progress)
+}
+
+fn load_config(arguments: &Arguments) -> Result<(PathBuf, LoadedConfig)> {
+    let path = arguments
+        .config
+        .clone()
+        .unwrap_or_else(|| QUICKSTART.into());
+    if arguments.config.is_none() && !path.is_file() {
+        bail!(
+            "no recipe was named, and there is no {QUICKSTART} here: name one, or run from the repository's root"
+        );
+    }
+    let mut loaded = configs::load(&path, &arguments.set)?;
+    loaded.config.run.resume |= arguments.resume;
+    Ok((path, loaded))
+}
+
+fn check_memory(setup: &Setup) {
+    let needed = setup.memory().total_mib();
+    if let Some(available) = available_memory_mib()
+        && needed > available
+    {
+        warn!(
+            "a batch of full length takes about {needed:.0} MiB and this machine has {available:.0} MiB left: lower \
+             per_device_train_batch_size (and raise gradient_accumulation_steps) or max_seq_length"
+        );
+    }
+}
+
+fn train_and_report(
+    config: &Path,
+    setup: Setup,
+    state: TrainState,
+    dir: &RunDir,
+    mut progress: Progress,
+) -> Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    progress.begin(state.step, setup.total_steps);
+    let outcome = train(&setup, state, dir, &stop, &mut progress);
+    progress.end();
+    match outcome? {
+        Outcome::Stopped { step, checkpoint } => {
+            warn!(
+                "stopped after step {step}; {} holds everything. Go on with:\n  ellzero-train {} --resume",
+                checkpoint.display(),
+                dir.path().join("config.resolved.yaml").display()
+            );
+            Ok(ExitCode::FAILURE)
+        }
+        Outcome::Finished { evaluations } => {
+            let after = evaluations
+                .iter()
+                .map(|(name, report)| (name.clone(), EvalFigures::from(report)));
+            print!("{}", report(&setup, dir, &after.collect())?);
+            println!("final model: {}", dir.final_model().display());
+            if config == Path::new(QUICKSTART) {
+                println!("{}", table::NEXT_COMMANDS);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The table of evaluations: baseline, before, after.
+fn report(setup: &Setup, dir: &RunDir, after: &BTreeMap<String, EvalFigures>) -> Result<String> {
+    let before = stored_evaluation(&dir.metrics(), 0)?.unwrap_or_default();
+    let mut text = String::new();
+    for set in &setup.eval_sets {
+        let name = set.dir.name();
+        let baseline = match &setup.initial_idf {
+            Some(idf) => Some(EvalFigures::from(
+                &setup.evaluator().evaluate_lexical(idf, set)?,
+            )),
+            None => None,
+        };
+        let rows = [
+            ("untrained IDF baseline", baseline),
+            ("model before training", before.get(&name).copied()),
+            ("model after training", after.get(&name).copied()),
+        ];
+        text += &table::render(&format!("{name}, {}", set.split), &rows);
+    }
+    Ok(text)
+}
+
+/// Becomes true with the first Ctrl-C (or SIGTERM); the second ends the process.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        warn!("finishing this step and writing a checkpoint; once more to abort without one");
+    })
+    .context("cannot watch for Ctrl-C")?;
+    Ok(stop)
+}

@@ -1,0 +1,74 @@
+//! How much memory a run takes: an estimate before, a measurement after.
+
+use configs::TrainConfig;
+use model::EncoderConfig;
+
+const MIB: f64 = (1u64 << 20) as f64;
+const FLOAT_BYTES: f64 = 4.0;
+
+/// Where the memory of a training step goes, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryEstimate {
+    /// Parameters, their gradients, and AdamW's two moments.
+    pub parameters_mib: f64,
+    /// What the forward pass keeps for the backward pass, for a batch whose texts all have the longest length.
+    pub activations_mib: f64,
+}
+
+impl MemoryEstimate {
+    /// An estimate from shapes alone.
+    ///
+    /// Parameters: `4 · 4` bytes each. Activations per token and layer: about `18 H + 5 I` numbers (inputs and
+    /// outputs of the linear maps, residuals, LayerNorms, dropout masks, gelu's parts) and `5 · heads · S` for the attention weights. The
+    /// sparse head and the losses keep about 8 numbers per document and vocabulary entry. Activations are float32
+    /// on every device.
+    pub fn new(config: &TrainConfig, encoder: &EncoderConfig, parameters: usize) -> Self {
+        let rows = config.run.batch_queries * config.data.docs_per_query;
+        let seq_len = config.data.max_seq_len as f64;
+        let hidden = 18.0 * encoder.hidden_size as f64 + 5.0 * encoder.intermediate_size as f64;
+        let attention = 5.0 * encoder.num_heads as f64 * seq_len;
+        let per_token = encoder.num_layers as f64 * (hidden + attention);
+        let per_row = seq_len * per_token + 8.0 * encoder.vocab_size as f64;
+        Self {
+            parameters_mib: parameters as f64 * 4.0 * FLOAT_BYTES / MIB,
+            activations_mib: rows as f64 * per_row * FLOAT_BYTES / MIB,
+        }
+    }
+
+    /// All of it.
+    pub fn total_mib(&self) -> f64 {
+        self.parameters_mib + self.activations_mib
+    }
+}
+
+/// Most memory that this process ever held, in MiB; `None` where the system does not say.
+pub fn peak_memory_mib() -> Option<f64> {
+    status_mib("/proc/self/status", "VmHWM:")
+}
+
+/// Memory that this machine can still give, in MiB; `None` where the system does not say.
+pub fn available_memory_mib() -> Option<f64> {
+    status_mib("/proc/meminfo", "MemAvailable:")
+}
+
+/// The value of a `Key:   1234 kB` line.
+fn status_mib(path: &str, key: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_a_peak_below_what_the_machine_has() {
+        let peak = peak_memory_mib().unwrap();
+        assert!(peak > 1.0 && available_memory_mib().unwrap() > 1.0);
+        assert_eq!(status_mib("/proc/self/status", "NoSuchKey:"), None);
+        assert_eq!(status_mib("/no/such/file", "VmHWM:"), None);
+    }
+}

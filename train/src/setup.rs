@@ -1,0 +1,380 @@
+//! Everything a run needs, loaded and checked before its first step.
+
+use std::fmt;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use configs::{Duration, Precision, QueryEncoder, RankingLoss, TrainConfig};
+use data::{BatchSampler, GroupId, Idf, Tokenizer, TrainData};
+use model::hf::{self, ExportOptions, ImportOptions, Layout, WeightType};
+use model::{EncoderConfig, MaskedLm};
+
+use crate::batch::BatchMaker;
+use crate::checkpoint;
+use crate::error::TrainError;
+use crate::evaluation::{EvalSet, Evaluator};
+use crate::memory::MemoryEstimate;
+use crate::optimizer::AdamW;
+use crate::schedule::LearningRate;
+use crate::step::Trainable;
+
+/// What stays the same from the first step of a run to the last.
+pub struct Setup {
+    /// The recipe.
+    pub config: TrainConfig,
+    /// Where the model is; with autodiff.
+    pub device: Device,
+    /// Splits the texts.
+    pub tokenizer: Tokenizer,
+    /// Shape of the encoder.
+    pub encoder: EncoderConfig,
+    /// Number of parameters, the IDF table included.
+    pub parameters: usize,
+    /// The table that queries start with; `None` for siamese training.
+    pub initial_idf: Option<Idf>,
+    /// Training groups.
+    pub data: TrainData,
+    /// Batches in one pass over the data.
+    pub batches_per_epoch: usize,
+    /// What to evaluate on.
+    pub eval_sets: Vec<EvalSet>,
+    /// Steps of the whole run.
+    pub total_steps: usize,
+    /// What the user should know, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// What every step changes.
+pub struct TrainState {
+    /// Steps done.
+    pub step: usize,
+    /// What is trained.
+    pub trainable: Trainable,
+    /// Moves it.
+    pub optimizer: AdamW,
+    /// The next batches.
+    pub sampler: BatchSampler,
+}
+
+impl Setup {
+    /// Loads data, tokenizer and model, cheap checks first; with a checkpoint, the state is where that stands.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is missing, broken, or does not fit together.
+    pub fn load(
+        config: &TrainConfig,
+        device: &Device,
+        checkpoint: Option<&Path>,
+    ) -> Result<(Self, TrainState), TrainError> {
+        let tokenizer = Tokenizer::from_dir(Path::new(&config.model.tokenizer))?;
+        let encoder = hf::load_config(Path::new(&config.model.name_or_path))?;
+        check_sizes(config, &tokenizer, &encoder)?;
+        let initial_idf = initial_idf(config, &tokenizer)?;
+        let eval_data = config.run.eval_data.iter();
+        let eval_sets = eval_data
+            .map(|path| EvalSet::open(path))
+            .collect::<Result<_, _>>()?;
+        let data = TrainData::open(&config.data)?;
+        let run = &config.run;
+        let sampler = BatchSampler::new(
+            &data.sizes(),
+            run.batch_queries,
+            run.drop_last,
+            run.data_seed,
+        )?;
+        let mut setup = Self {
+            config: config.clone(),
+            device: training_device(config, device),
+            tokenizer,
+            encoder,
+            parameters: 0,
+            initial_idf,
+            data,
+            batches_per_epoch: sampler.batches_per_epoch(),
+            eval_sets,
+            total_steps: total_steps(config, sampler.batches_per_epoch()),
+            notes: precision_note(config).into_iter().collect(),
+        };
+        setup.batch_maker().make(&first_groups(&setup.data))?;
+        for set in setup.data.sets() {
+            setup
+                .notes
+                .push(format!("{}: {}", set.path().display(), set.counts()));
+        }
+        let state = setup.load_state(sampler, checkpoint)?;
+        setup.parameters = state.trainable.num_params();
+        Ok((setup, state))
+    }
+
+    fn load_state(
+        &mut self,
+        sampler: BatchSampler,
+        checkpoint: Option<&Path>,
+    ) -> Result<TrainState, TrainError> {
+        self.device.seed(self.config.run.seed);
+        let model = self.load_model(checkpoint)?;
+        let idf = self.initial_idf.as_ref().map(|idf| idf.weights.as_slice());
+        let settings = &self.config.optimizer;
+        let mut state = TrainState {
+            step: 0,
+            trainable: Trainable::new(model, idf, trains_idf(&self.config), &self.device),
+            optimizer: AdamW::new(settings.beta1, settings.beta2, settings.epsilon),
+            sampler,
+        };
+        if let Some(dir) = checkpoint {
+            let stored = checkpoint::read_state(dir)?;
+            check_unchanged(dir, &stored, &self.config)?;
+            state.sampler.restore(&stored.sampler)?;
+            let (trainable, optimizer) = (&mut state.trainable, &mut state.optimizer);
+            checkpoint::restore(dir, &stored, trainable, optimizer, &self.device)?;
+            state.step = stored.step;
+            if stored.total_steps != self.total_steps {
+                self.notes.push(format!(
+                    "the run was to have {} steps and now has {}: the learning rate follows the new number",
+                    stored.total_steps, self.total_steps
+                ));
+            }
+        }
+        Ok(state)
+    }
+
+    fn load_model(&mut self, checkpoint: Option<&Path>) -> Result<MaskedLm, TrainError> {
+        let settings = &self.config.model;
+        let options = ImportOptions {
+            head_threshold: settings.head_threshold,
+            dropout: settings.dropout,
+        };
+        let source = Path::new(&settings.name_or_path);
+        if checkpoint.is_none() && settings.from_scratch {
+            let note = "the model starts from random weights (init_from_scratch)";
+            self.notes.push(note.to_owned());
+            return Ok(hf::from_scratch(source, &options, &self.device)?.0);
+        }
+        let (model, _, report) = hf::load(checkpoint.unwrap_or(source), &options, &self.device)?;
+        if !report.initialised.is_empty() {
+            self.notes.push(format!(
+                "{} has no masked-LM head: it starts as one that passes the hidden states on to the word embeddings, \
+                 less head_threshold {}",
+                report.path.display(),
+                settings.head_threshold
+            ));
+        }
+        Ok(model)
+    }
+
+    /// Makes the run's batches.
+    pub fn batch_maker(&self) -> BatchMaker<'_> {
+        let ranking = &self.config.loss.ranking;
+        BatchMaker {
+            data: &self.data,
+            tokenizer: &self.tokenizer,
+            preprocess: self.config.model.preprocess,
+            max_seq_len: self.config.data.max_seq_len,
+            needs_scores: ranking.iter().any(|loss| *loss != RankingLoss::InfoNce),
+        }
+    }
+
+    /// The learning rate of the run.
+    pub fn learning_rate(&self) -> LearningRate {
+        LearningRate::new(&self.config.optimizer, self.total_steps)
+    }
+
+    /// Evaluates the run's model.
+    pub fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator {
+            config: &self.config,
+            tokenizer: &self.tokenizer,
+            device: &self.device,
+        }
+    }
+
+    /// How the run's models are written; `idf` is the query table of an inference-free one.
+    pub fn export_options<'a>(&'a self, idf: Option<&'a Idf>) -> ExportOptions<'a> {
+        ExportOptions {
+            source: Path::new(&self.config.model.name_or_path),
+            tokenizer: &self.tokenizer,
+            idf,
+            activation: self.config.model.activation,
+            max_seq_len: self.config.data.eval_max_seq_len,
+            weight_type: WeightType::F32,
+            layouts: Layout::usual(self.config.model.activation),
+        }
+    }
+
+    /// Passes over the data after `step` steps.
+    pub fn epoch(&self, step: usize) -> f64 {
+        let batches = step * self.config.optimizer.accumulation_steps;
+        batches as f64 / self.batches_per_epoch as f64
+    }
+
+    /// What the run will need.
+    pub fn memory(&self) -> MemoryEstimate {
+        MemoryEstimate::new(&self.config, &self.encoder, self.parameters)
+    }
+}
+
+/// What a dry run prints.
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (config, encoder, memory) = (&self.config, &self.encoder, self.memory());
+        writeln!(
+            f,
+            "model      {}: {:?}, {} layers x {}, vocabulary {}, {:.1} M parameters",
+            config.model.name_or_path,
+            encoder.family,
+            encoder.num_layers,
+            encoder.hidden_size,
+            encoder.vocab_size,
+            self.parameters as f64 / 1e6
+        )?;
+        writeln!(
+            f,
+            "data       {} groups of {} documents, {} batches of {} queries per epoch",
+            self.data.len(),
+            config.data.docs_per_query,
+            self.batches_per_epoch,
+            config.run.batch_queries
+        )?;
+        for set in &self.eval_sets {
+            writeln!(f, "evaluation {}, split {}", set.dir.name(), set.split)?;
+        }
+        writeln!(
+            f,
+            "steps      {} ({:.2} epochs) of {} x {} queries",
+            self.total_steps,
+            self.epoch(self.total_steps),
+            config.optimizer.accumulation_steps,
+            config.run.batch_queries
+        )?;
+        write!(
+            f,
+            "memory     about {:.0} MiB: {:.0} for parameters, gradients and moments, {:.0} for a batch of full length",
+            memory.total_mib(),
+            memory.parameters_mib,
+            memory.activations_mib
+        )
+    }
+}
+
+fn trains_idf(config: &TrainConfig) -> bool {
+    matches!(
+        config.model.query,
+        QueryEncoder::InferenceFree {
+            learning_rate: Some(_),
+            ..
+        }
+    )
+}
+
+/// One group of every data set: enough to see whether the texts can be tokenized and the scores are there.
+fn first_groups(data: &TrainData) -> Vec<GroupId> {
+    let sets = data.sets().iter().enumerate();
+    sets.filter(|(_, groups)| !groups.is_empty())
+        .map(|(set, _)| GroupId { set, group: 0 })
+        .collect()
+}
+
+fn check_sizes(
+    config: &TrainConfig,
+    tokenizer: &Tokenizer,
+    encoder: &EncoderConfig,
+) -> Result<(), TrainError> {
+    let model = &config.model.name_or_path;
+    if tokenizer.vocab_size() > encoder.vocab_size {
+        return Err(TrainError::Vocabulary {
+            tokenizer: config.model.tokenizer.clone(),
+            tokens: tokenizer.vocab_size(),
+            model: model.clone(),
+            vocab: encoder.vocab_size,
+        });
+    }
+    let data = &config.data;
+    let mut lengths = vec![("max_seq_length", data.max_seq_len)];
+    if !config.run.eval_data.is_empty() {
+        lengths.push(("eval_max_seq_length", data.eval_max_seq_len));
+    }
+    match lengths
+        .into_iter()
+        .find(|(_, length)| *length > encoder.max_positions)
+    {
+        None => Ok(()),
+        Some((key, length)) => Err(TrainError::TooLong {
+            key,
+            length,
+            positions: encoder.max_positions,
+            model: model.clone(),
+        }),
+    }
+}
+
+fn initial_idf(config: &TrainConfig, tokenizer: &Tokenizer) -> Result<Option<Idf>, TrainError> {
+    match &config.model.query {
+        QueryEncoder::Siamese => Ok(None),
+        QueryEncoder::InferenceFree { idf_path: None, .. } => {
+            Ok(Some(Idf::uniform(tokenizer.vocab_size())))
+        }
+        QueryEncoder::InferenceFree {
+            idf_path: Some(path),
+            ..
+        } => Ok(Some(Idf::from_file(path, tokenizer)?)),
+    }
+}
+
+fn total_steps(config: &TrainConfig, batches_per_epoch: usize) -> usize {
+    match config.run.duration {
+        Duration::Steps(steps) => steps,
+        Duration::Epochs(epochs) => {
+            let steps = batches_per_epoch.div_ceil(config.optimizer.accumulation_steps);
+            (epochs * steps as f64).ceil() as usize
+        }
+    }
+}
+
+fn training_device(config: &TrainConfig, device: &Device) -> Device {
+    let device = device.clone().autodiff();
+    match config.run.gradient_checkpointing {
+        true => device.gradient_checkpointing(),
+        false => device,
+    }
+}
+
+fn precision_note(config: &TrainConfig) -> Option<String> {
+    let key = match config.run.precision {
+        Precision::F32 => return None,
+        Precision::F16 => "fp16",
+        Precision::Bf16 => "bf16",
+    };
+    Some(format!(
+        "{key} has no effect in this version: everything is computed in float32"
+    ))
+}
+
+/// Refuses to go on under settings that would make the rest of the run another one.
+fn check_unchanged(
+    path: &Path,
+    state: &checkpoint::TrainerState,
+    config: &TrainConfig,
+) -> Result<(), TrainError> {
+    let pairs = [
+        ("seed", state.seed, config.run.seed),
+        (
+            "gradient_accumulation_steps",
+            state.accumulation_steps as u64,
+            config.optimizer.accumulation_steps as u64,
+        ),
+    ];
+    match pairs
+        .into_iter()
+        .find(|(_, stored, current)| stored != current)
+    {
+        None => Ok(()),
+        Some((name, stored, current)) => Err(TrainError::Changed {
+            path: path.to_path_buf(),
+            name,
+            stored: stored.to_string(),
+            current: current.to_string(),
+        }),
+    }
+}
