@@ -67,7 +67,7 @@ pub(crate) fn list(array: &dyn Array, row: usize) -> Option<(&ArrayRef, Range<us
         DataType::FixedSizeList(_, _) => {
             let array = array.as_fixed_size_list();
             let length = array.value_length() as usize;
-            let start = array.value_offset(row) as usize;
+            let start = array.value_offset_at(row);
             Some((array.values(), start..start + length))
         }
         _ => None,

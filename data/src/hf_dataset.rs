@@ -11,16 +11,14 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_buffer::Buffer;
-use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::{Schema, SchemaRef};
-use bytes::Bytes;
 use configs::DataKind;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::arrow_stream;
 use crate::cells;
 use crate::dataset::{DatasetError, TrainRow, check_scores, required_columns, wrong_columns};
 use crate::mapped;
@@ -313,63 +311,9 @@ fn open_shard(
     let map =
         mapped::map(&file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
     let map = Arc::new(map);
-    let (schema, batches) = decode(&map).map_err(|reason| file_error(&path, reason))?;
+    let (schema, batches) =
+        arrow_stream::decode(&map).map_err(|reason| file_error(&path, reason))?;
     Ok((Shard { path, map }, schema, batches))
-}
-
-/// Lets a buffer own its part of a mapping.
-struct Shared(Arc<Mmap>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Decodes an Arrow IPC stream without copying it.
-fn decode(map: &Arc<Mmap>) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
-    if !map.starts_with(&[0xff; 4]) {
-        let found: Vec<String> = map
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let kind = if map.starts_with(b"ARROW1") {
-            "it is an Arrow file, not an Arrow stream"
-        } else {
-            "it is not an Arrow stream"
-        };
-        return Err(format!(
-            "{kind}: a stream starts with ff ff ff ff, this with {}",
-            found.join(" ")
-        ));
-    }
-    let mut buffer = Buffer::from(Bytes::from_owner(Shared(map.clone())));
-    let mut decoder = StreamDecoder::new();
-    let mut batches = Vec::new();
-    let mut read = 0;
-    let damaged = |batches: &[RecordBatch], cause: &dyn std::fmt::Display| {
-        let batch = batches.len() + 1;
-        format!("damaged in record batch {batch}: {cause}; copy or save the data set again")
-    };
-    while let Some(batch) = decoder
-        .decode(&mut buffer)
-        .map_err(|cause| damaged(&batches, &cause))?
-    {
-        batches.push(batch);
-        let position = map.len() - buffer.len();
-        mapped::release(map, read, position);
-        read = position;
-    }
-    decoder.finish().map_err(|_| {
-        let cause = format!(
-            "the file ends after {} bytes in the middle of it",
-            map.len()
-        );
-        damaged(&batches, &cause)
-    })?;
-    let schema = decoder.schema().ok_or("it has no schema")?;
-    Ok((schema, batches))
 }
 
 /// The columns of a record batch, by their meaning in training data.

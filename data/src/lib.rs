@@ -1,5 +1,6 @@
 //! Text in, token batches out. Knows nothing of Burn.
 
+mod arrow_stream;
 pub mod batch;
 pub mod beir;
 mod cells;

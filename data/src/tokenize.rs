@@ -73,7 +73,7 @@ pub struct Tokenizer {
     /// Special tokens before and after every text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
-    splits_at_whitespace: bool,
+    cuts: Option<Cuts>,
 }
 
 impl Tokenizer {
@@ -148,7 +148,7 @@ impl Tokenizer {
             .ok_or_else(|| format!("the padding token {pad:?} is not in the vocabulary"))?;
         let (prefix, suffix) = frame(&inner)?;
         Ok(Self {
-            splits_at_whitespace: splits_at_whitespace(&inner),
+            cuts: Cuts::new(&inner),
             inner,
             dir,
             tokens,
@@ -211,11 +211,10 @@ impl Tokenizer {
         let end = ids.len().saturating_add(room);
         let mut rest = text;
         while !rest.is_empty() && ids.len() < end {
-            let cut = if self.splits_at_whitespace {
-                piece_end(rest)
-            } else {
-                rest.len()
-            };
+            let cut = self
+                .cuts
+                .as_ref()
+                .map_or(rest.len(), |cuts| cuts.first(rest));
             let (piece, tail) = rest.split_at(cut);
             let encoding =
                 self.inner
@@ -412,37 +411,62 @@ fn frame(tokenizer: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), Stri
     Ok((framed[..start].to_vec(), framed[end..].to_vec()))
 }
 
-/// Whether tokenizing the parts of a text between whitespace one by one gives the tokens of the whole. It does
-/// in BERT's pipeline: normalization looks at one character and its combining marks, words end at whitespace,
-/// and WordPiece sees one word at a time. Added tokens must not reach across whitespace either.
-fn splits_at_whitespace(tokenizer: &tokenizers::Tokenizer) -> bool {
-    let bert = matches!(
-        (
+/// Where a text may be cut so that tokenizing the parts one by one gives the tokens of the whole.
+///
+/// There are such places in BERT's pipeline: normalization looks at one character and its combining marks, words end
+/// at whitespace and around each Chinese character and punctuation mark, and WordPiece sees one word at a time.
+/// Added tokens are found before all that, so a cut must not fall into one.
+struct Cuts {
+    chinese: bool,
+    /// ASCII punctuation that no added token contains.
+    punctuation: Vec<char>,
+}
+
+impl Cuts {
+    /// `None` where the pipeline is another one, or an added token reaches across whitespace.
+    fn new(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
+        let (
+            Some(NormalizerWrapper::BertNormalizer(normalizer)),
+            Some(PreTokenizerWrapper::BertPreTokenizer(_)),
+            ModelWrapper::WordPiece(_),
+        ) = (
             tokenizer.get_normalizer(),
             tokenizer.get_pre_tokenizer(),
             tokenizer.get_model(),
-        ),
-        (
-            Some(NormalizerWrapper::BertNormalizer(_)),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_)),
-            ModelWrapper::WordPiece(_),
         )
-    );
-    bert && tokenizer
-        .get_added_tokens_decoder()
-        .values()
-        .all(|token| !token.lstrip && !token.rstrip && !token.content.contains(char::is_whitespace))
-}
+        else {
+            return None;
+        };
+        let added = tokenizer.get_added_tokens_decoder();
+        let reaches = |token: &AddedToken| {
+            token.lstrip || token.rstrip || !token.content.chars().all(|c| c.is_ascii_graphic())
+        };
+        if added.values().any(reaches) {
+            return None;
+        }
+        let in_added = |c: &char| added.values().any(|token| token.content.contains(*c));
+        let punctuation = ('!'..='~').filter(char::is_ascii_punctuation);
+        Some(Self {
+            chinese: normalizer.handle_chinese_chars,
+            punctuation: punctuation.filter(|c| !in_added(c)).collect(),
+        })
+    }
 
-/// Where the next piece of a long text ends: before the first blank after [`PIECE_BYTES`].
-fn piece_end(text: &str) -> usize {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-    match text.as_bytes().get(PIECE_BYTES..) {
-        Some(tail) => tail
-            .iter()
-            .position(blank)
-            .map_or(text.len(), |offset| PIECE_BYTES + offset),
-        None => text.len(),
+    /// The first place after [`PIECE_BYTES`], or the end.
+    fn first(&self, text: &str) -> usize {
+        let start = (PIECE_BYTES..text.len()).find(|&index| text.is_char_boundary(index));
+        let Some(start) = start else {
+            return text.len();
+        };
+        let standing_alone = |c: char| {
+            matches!(c, ' ' | '\n' | '\r' | '\t')
+                || self.chinese && matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
+                || self.punctuation.contains(&c)
+        };
+        let mut characters = text[start..].char_indices();
+        characters
+            .find(|&(_, c)| standing_alone(c))
+            .map_or(text.len(), |(offset, c)| start + offset + c.len_utf8())
     }
 }
 
@@ -503,14 +527,17 @@ mod tests {
     #[test]
     fn cutting_a_long_text_changes_nothing() {
         let tokenizer = tokenizer("");
-        assert!(tokenizer.splits_at_whitespace);
-        let text = "Hello,  worlds [MASK]\u{301}\nnaïve\t".repeat(4000);
-        let whole = tokenizer.inner.encode_fast(text.as_str(), false).unwrap();
-        assert_eq!(tokenizer.encode_content(&text).unwrap(), whole.get_ids());
-        assert_eq!(
-            tokenizer.encode(&text, 5002).unwrap()[1..5001],
-            whole.get_ids()[..5000]
-        );
+        assert!(tokenizer.cuts.is_some());
+        let spaced = "Hello,  worlds [MASK]\u{301}\nnaïve\t".repeat(4000);
+        let dense = "中\u{301}hellos,worlds[SEP],".repeat(2000) + &"a".repeat(40_000);
+        for text in [spaced, dense] {
+            let whole = tokenizer.inner.encode_fast(text.as_str(), false).unwrap();
+            assert_eq!(tokenizer.encode_content(&text).unwrap(), whole.get_ids());
+            assert_eq!(
+                tokenizer.encode(&text, 5002).unwrap()[1..5001],
+                whole.get_ids()[..5000]
+            );
+        }
     }
 
     #[test]
