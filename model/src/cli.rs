@@ -223,7 +223,7 @@ fn inspect(dir: &Path, device: &Device) -> Result<String> {
         ("initialised", &report.initialised),
         ("unused", &report.unused),
     ] {
-        line(name, if keys.is_empty() { "nothing" } else { "" })?;
+        line(name, &format!("{} keys", keys.len()))?;
         for key in keys {
             line("", key)?;
         }

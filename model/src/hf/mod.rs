@@ -1,7 +1,7 @@
 //! The Hugging Face model directory: `config.json`, weights, tokenizer files, and the layouts that
 //! sentence-transformers and OpenSearch read.
 //!
-//! The only home of Hugging Face key names ([`keys`]): the rest of the crate names its parameters by module
+//! The only home of Hugging Face key names (`keys.rs`): the rest of the crate names its parameters by module
 //! path. Reading is strict. Every parameter must be there with the shape that `config.json` implies, and every
 //! tensor in the file must be known, so that a model never runs with silently missing or misplaced weights.
 
@@ -14,7 +14,7 @@ mod export;
 mod fixture;
 mod head;
 mod import;
-pub mod keys;
+mod keys;
 mod layout;
 mod parameters;
 mod tokenizer_files;

@@ -112,3 +112,40 @@ impl ModuleVisitor for Collector<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use burn::tensor::Device;
+    use data::TokenBatch;
+
+    use super::super::fixture::{model_dir, read_weights, write_weights};
+    use super::super::{ImportOptions, load};
+    use super::*;
+    use crate::masked_lm::TokenTensors;
+
+    /// Parameters read from a file, and those of an initialised head, all take part in training.
+    #[test]
+    fn every_parameter_has_a_gradient_in_the_shape_of_the_file() {
+        let (_guard, dir) = model_dir(Family::Bert);
+        let path = dir.join("model.safetensors");
+        let mut weights = read_weights(&path);
+        weights.retain(|key, _| !key.starts_with("cls."));
+        fs::remove_file(&path).unwrap();
+        write_weights(&path, &weights);
+
+        let device = Device::flex().autodiff();
+        let (model, ..) = load(&dir, &ImportOptions::default(), &device).unwrap();
+        let tokens = TokenTensors::new(&TokenBatch::new(&[vec![2, 5, 3], vec![2, 3]], 0), &device);
+        let gradients = model.logits(&tokens).powi_scalar(2).sum().backward();
+        let gradients = named_gradients(&model, &gradients, Family::Bert);
+        let parameters = named_tensors(&model, Family::Bert);
+        assert_eq!(gradients.len(), parameters.len());
+        for (gradient, parameter) in gradients.iter().zip(&parameters) {
+            assert_eq!(gradient.key, parameter.key);
+            assert_eq!(gradient.shape, parameter.shape, "{}", parameter.key);
+            assert_eq!(gradient.values().len(), parameter.values().len());
+        }
+    }
+}
