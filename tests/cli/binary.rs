@@ -1,13 +1,14 @@
 //! Finding, running and stopping the binaries.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
 
 /// No command of these tests takes this long.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -17,35 +18,51 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Cargo builds binaries for the tests of their own package only, so they are built here, once: a no-op after
 /// `cargo test --workspace`.
 pub fn path(name: &str) -> PathBuf {
-    static BUILT: Once = Once::new();
+    static BUILT: OnceLock<bool> = OnceLock::new();
     let own = std::env::current_exe().expect("the path of this test");
-    let profile_dir = own.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-    BUILT.call_once(|| build(profile_dir));
-    let path = profile_dir.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let profile_dir = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/<profile>/deps/<test>");
+    let built = BUILT.get_or_init(|| build(profile_dir));
+    assert!(built, "cargo could not build the binaries: see above");
+    let path = profile_dir
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
     assert!(path.is_file(), "{} is not built", path.display());
     path
 }
 
-fn build(profile_dir: &Path) {
+fn build(profile_dir: &Path) -> bool {
     // Without cargo (a test binary that was copied to another machine) what lies beside it is used.
     let Some(cargo) = std::env::var_os("CARGO") else {
-        return;
+        return true;
     };
-    let profile = profile_dir.file_name().and_then(OsStr::to_str).expect("a profile");
+    let profile = profile_dir
+        .file_name()
+        .and_then(OsStr::to_str)
+        .expect("a profile");
     let mut command = Command::new(cargo);
     // `-p tests` so that dependencies are built with the same features as for this test.
     command.args(["build", "--quiet", "--bins", "-p", "tests"]);
     command.args(["-p", "data", "-p", "model", "-p", "eval", "-p", "train"]);
-    command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-    command.arg("--target-dir").arg(profile_dir.parent().expect("a target folder"));
-    for (feature, on) in [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))] {
+    command.args([
+        "--profile",
+        if profile == "debug" { "dev" } else { profile },
+    ]);
+    command
+        .arg("--target-dir")
+        .arg(profile_dir.parent().expect("a target folder"));
+    for (feature, on) in [
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("cuda", cfg!(feature = "cuda")),
+    ] {
         if on {
             command.args(["--features", &format!("tests/{feature}")]);
         }
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let status = command.status().expect("cargo runs");
-    assert!(status.success(), "cargo could not build the binaries");
+    command.status().expect("cargo runs").success()
 }
 
 /// What a command left behind.
@@ -78,7 +95,9 @@ pub fn ellzero<S: AsRef<OsStr>>(tool: &str, arguments: &[S]) -> Run {
     let mut command = Command::new(path(&format!("ellzero-{tool}")));
     command.args(arguments).stdin(Stdio::null());
     // The Hub is never asked, and progress is not drawn.
-    command.env("HF_HUB_OFFLINE", "1").env_remove("RUST_BACKTRACE");
+    command
+        .env("HF_HUB_OFFLINE", "1")
+        .env_remove("RUST_BACKTRACE");
     let words = arguments.iter().map(|word| word.as_ref().to_string_lossy());
     let line = format!("ellzero-{tool} {}", words.collect::<Vec<_>>().join(" "));
     Run { command, line }
@@ -91,17 +110,14 @@ impl Run {
         self
     }
 
-    /// Standard input.
-    pub fn input(mut self, path: &Path) -> Self {
-        self.command.stdin(File::open(path).expect("an input file"));
-        self
-    }
-
-    /// Standard output goes to this file.
-    pub fn output_to(mut self, path: &Path) -> Self {
-        let file = File::options().write(true).open(path).expect("an output file");
+    /// Runs to the end, with standard output going to this file.
+    pub fn run_into(mut self, path: &Path) -> Outcome {
+        let file = File::options()
+            .write(true)
+            .open(path)
+            .expect("an output file");
         self.command.stdout(file);
-        self
+        self.spawn(None).wait()
     }
 
     /// Runs to the end.
@@ -111,10 +127,18 @@ impl Run {
 
     /// Starts.
     pub fn start(mut self) -> Running {
-        let [stdout, stderr] = [(); 2].map(|()| tempfile::NamedTempFile::new().expect("a file"));
-        let handle = |file: &tempfile::NamedTempFile| file.reopen().expect("a handle");
-        self.command.stdout(handle(&stdout)).stderr(handle(&stderr));
-        let child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.line));
+        let stdout = NamedTempFile::new().expect("a file");
+        self.command.stdout(stdout.reopen().expect("a handle"));
+        self.spawn(Some(stdout))
+    }
+
+    fn spawn(mut self, stdout: Option<NamedTempFile>) -> Running {
+        let stderr = NamedTempFile::new().expect("a file");
+        self.command.stderr(stderr.reopen().expect("a handle"));
+        let child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.line));
         Running {
             child,
             line: self.line,
@@ -130,8 +154,8 @@ pub struct Running {
     child: Child,
     line: String,
     started: Instant,
-    stdout: tempfile::NamedTempFile,
-    stderr: tempfile::NamedTempFile,
+    stdout: Option<NamedTempFile>,
+    stderr: NamedTempFile,
 }
 
 impl Running {
@@ -165,21 +189,24 @@ impl Running {
             sleep(Duration::from_millis(5));
         }
         let status = self.child.wait().expect("waitable");
-        let text = |file: &mut tempfile::NamedTempFile| {
-            let mut bytes = Vec::new();
-            file.reopen().and_then(|mut file| file.read_to_end(&mut bytes)).expect("readable");
+        let text = |file: &NamedTempFile| {
+            let bytes = fs::read(file.path()).expect("readable");
             String::from_utf8_lossy(&bytes).into_owned()
         };
         Outcome {
             code: status.code(),
-            stdout: text(&mut self.stdout),
-            stderr: text(&mut self.stderr),
+            stdout: self.stdout.as_ref().map_or(String::new(), text),
+            stderr: text(&self.stderr),
             took: self.started.elapsed(),
         }
     }
 
     fn has_ended(&mut self) -> bool {
-        assert!(self.started.elapsed() < LIMIT, "still running after {LIMIT:?}: {}", self.line);
+        assert!(
+            self.started.elapsed() < LIMIT,
+            "still running after {LIMIT:?}: {}",
+            self.line
+        );
         self.child.try_wait().expect("waitable").is_some()
     }
 }

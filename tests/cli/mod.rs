@@ -1,1 +1,14 @@
 //! The binaries, run as a user runs them.
+
+mod bad_data;
+mod bad_input;
+mod bad_model;
+mod bad_training;
+mod binary;
+mod disk;
+mod encode;
+mod export;
+mod judge;
+mod search;
+mod train;
+mod world;

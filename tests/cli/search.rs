@@ -1,0 +1,197 @@
+//! `ellzero-eval index`, `search`, `beir`, `bm25` and `mine`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::world::World;
+
+/// Query, document and score of every line of a run.
+fn rows(run: &str) -> Vec<(String, String, f64)> {
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words.len(), 6, "{line}");
+        (
+            words[0].to_owned(),
+            words[2].to_owned(),
+            words[4].parse().expect("a score"),
+        )
+    };
+    run.lines().map(row).collect()
+}
+
+#[test]
+fn index_and_search_of_vectors() {
+    let world = World::new();
+    world
+        .command("eval index --input vectors.jsonl --output index")
+        .run()
+        .success();
+    let line =
+        "eval search --index index --query-vectors query-vectors.jsonl --k 100 --run out.trec";
+    world.command(line).run().success();
+    // school: d0 1.5 * 2, d1 0.25 * 2; water: d1 2 * 1. A document without a shared token is no hit.
+    let owned = |query: &str, doc: &str, score| (query.to_owned(), doc.to_owned(), score);
+    let expected = [
+        owned("q0", "d0", 3.0),
+        owned("q0", "d1", 0.5),
+        owned("q1", "d1", 2.0),
+    ];
+    assert_eq!(rows(&world.read("out.trec")), expected);
+}
+
+/// Searching texts through an index of encoded documents finds what multiplying the vectors finds.
+#[test]
+fn search_is_exact() {
+    let world = World::new();
+    let encode = "eval encode --model model --activation l1_relu";
+    for (input, route, output) in [
+        ("corpus", "document", "docs.jsonl"),
+        ("queries", "query", "queries.jsonl"),
+    ] {
+        let line = format!("{encode} --input beir/{input}.jsonl --route {route} --output {output}");
+        world.command(&line).run().success();
+    }
+    world
+        .command("eval index --input docs.jsonl --output index")
+        .run()
+        .success();
+    let line = "eval search --index index --query-vectors queries.jsonl --k 100 --run out.trec";
+    world.command(line).run().success();
+    let found: BTreeMap<(String, String), f64> = rows(&world.read("out.trec"))
+        .into_iter()
+        .map(|(query, doc, score)| ((query, doc), score))
+        .collect();
+    let mut expected = 0;
+    for query in world.read_lines("queries.jsonl") {
+        for document in world.read_lines("docs.jsonl") {
+            let weights = query["vector"].as_object().expect("a vector").iter();
+            let products = weights.filter_map(|(token, weight)| {
+                Some(weight.as_f64()? * document["vector"].get(token)?.as_f64()?)
+            });
+            let score: f64 = products.sum();
+            let text = |row: &Value| row["id"].as_str().expect("an id").to_owned();
+            let hit = found.get(&(text(&query), text(&document))).copied();
+            if score > 0.0 {
+                expected += 1;
+                let hit = hit
+                    .unwrap_or_else(|| panic!("{} does not find {}", query["id"], document["id"]));
+                assert!(
+                    (hit - score).abs() <= 1e-5 * score,
+                    "{hit} instead of {score}"
+                );
+            }
+        }
+    }
+    assert_eq!(found.len(), expected);
+
+    let line = "eval search --model model --index index --k 2 school district";
+    let text = world.command(line).run().success();
+    assert!(text.contains("d0"), "{text}");
+}
+
+const FIGURES: [&str; 9] = [
+    "ndcg@10",
+    "map@100",
+    "recall@100",
+    "mrr@10",
+    "flops",
+    "q_length",
+    "d_length",
+    "docs",
+    "queries",
+];
+
+fn check_results(world: &World, dir: &str, name: &str) {
+    let results: Value =
+        serde_json::from_str(&world.read(&format!("{dir}/results.json"))).expect("JSON");
+    for figure in FIGURES {
+        let value = &results["datasets"][name][figure];
+        assert!(value.is_number(), "{figure} of {name} is {value}");
+    }
+    assert_eq!(results["datasets"][name]["docs"], 8);
+    assert_eq!(results["datasets"][name]["queries"], 8);
+    for percentile in ["p50", "p99"] {
+        let value = &results["datasets"][name]["query_latency_ms"][percentile];
+        assert!(value.is_number(), "{percentile} is {value}");
+    }
+    assert!(results["datasets"][name]["docs_per_s"].is_number());
+    assert!(results["average"]["ndcg@10"].is_number());
+    let page = world.read(&format!("{dir}/report.html"));
+    assert!(page.contains("<html") && page.contains(name));
+}
+
+#[test]
+fn evaluation_of_a_model_and_of_bm25() {
+    let world = World::new();
+    world.copy_beir("other");
+    for (line, dir) in [
+        (
+            "eval beir --model model --activation l1_relu --data beir,other --output with-model",
+            "with-model",
+        ),
+        (
+            "eval bm25 --data beir,other --output with-bm25",
+            "with-bm25",
+        ),
+    ] {
+        let table = world.command(line).run().success();
+        for name in ["beir", "other"] {
+            assert!(table.contains(name), "{table}");
+            check_results(&world, dir, name);
+            let run = rows(&world.read(&format!("{dir}/{name}.run.trec")));
+            assert!(!run.is_empty());
+            // The stored run gives the stored figures.
+            let line = format!(
+                "eval metrics --qrels beir/qrels/test.tsv --run {dir}/{name}.run.trec --json"
+            );
+            let figures: Value =
+                serde_json::from_str(&world.command(&line).run().success()).expect("JSON");
+            let results: Value =
+                serde_json::from_str(&world.read(&format!("{dir}/results.json"))).expect("JSON");
+            for figure in ["ndcg@10", "map@100", "recall@100", "mrr@10"] {
+                let stored = results["datasets"][name][figure]
+                    .as_f64()
+                    .expect("a number");
+                let again = figures[figure].as_f64().expect("a number");
+                assert!(
+                    (stored - again).abs() < 1e-9,
+                    "{figure}: {stored} and {again}"
+                );
+            }
+        }
+    }
+    // Every query shares words with its document alone.
+    let results: Value = serde_json::from_str(&world.read("with-bm25/results.json")).expect("JSON");
+    assert!(
+        results["average"]["ndcg@10"].as_f64().expect("a number") > 0.9,
+        "{results}"
+    );
+}
+
+/// Groups that training reads: the positive is judged, no negative is.
+#[test]
+fn mined_negatives() {
+    let world = World::new();
+    let line = "eval mine --model model --activation l1_relu --data beir --split train --depth 4 --output mined.jsonl";
+    world.command(line).run().success();
+    let rows = world.read_lines("mined.jsonl");
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        let negatives: Vec<&str> = row["negs"]
+            .as_array()
+            .expect("negatives")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        assert!(
+            !negatives.is_empty() && !negatives.contains(&row["pos"].as_str().expect("a positive")),
+            "{row}"
+        );
+        assert!(row["query"].is_string(), "{row}");
+    }
+    world
+        .command("train train.yaml --dry-run --set train_file=mined.jsonl --set data_type=posnegs --set loss_types=[infonce] --set sample_num_one_query=1")
+        .run()
+        .success();
+}
