@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::{DataType, Schema, SchemaRef};
@@ -33,34 +34,51 @@ impl AsRef<[u8]> for Shared {
 /// # Errors
 /// What is wrong with the stream and where.
 pub(crate) fn decode(map: &Arc<Mmap>) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
-    check_start(map)?;
-    let buffer = Buffer::from(Bytes::from_owner(Shared(map.clone())));
+    let schema = check(map)?;
+    let mut buffer = Buffer::from(Bytes::from_owner(Shared(map.clone())));
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();
     let mut position = 0;
-    while position < map.len() {
-        let place = match batches.len() {
-            0 => "before its first record batch ends".to_owned(),
-            count => format!("after {count} record batches"),
-        };
-        let damaged =
-            |cause: String| format!("damaged {place}: {cause}; copy or save the data set again");
-        let length =
-            message_length(&map[position..], decoder.schema().as_deref()).map_err(damaged)?;
-        let mut message = buffer.slice_with_length(position, length);
-        match decoder.decode(&mut message) {
-            Ok(Some(batch)) => batches.push(batch),
-            Ok(None) => {}
-            Err(cause) => return Err(damaged(cause.to_string())),
-        }
-        mapped::release(map, position, position + length);
-        position += length;
-        if length == PREFIX_BYTES {
-            break;
-        }
+    while let Some(batch) = decoder
+        .decode(&mut buffer)
+        .map_err(|cause| damaged(batches.len(), &cause.to_string()))?
+    {
+        batches.push(batch);
+        let end = map.len() - buffer.len();
+        mapped::release(map, position, end);
+        position = end;
     }
-    let schema = decoder.schema().ok_or("it has no schema")?;
     Ok((schema, batches))
+}
+
+fn damaged(batches: usize, cause: &str) -> String {
+    let batch = batches + 1;
+    format!("damaged at record batch {batch}: {cause}; copy or save the data set again")
+}
+
+/// Checks the metadata of all messages and returns the schema.
+fn check(bytes: &[u8]) -> Result<SchemaRef, String> {
+    check_start(bytes)?;
+    let mut schema = None;
+    let mut batches = 0;
+    let mut position = 0;
+    loop {
+        let message =
+            Encapsulated::read(&bytes[position..]).map_err(|cause| damaged(batches, &cause))?;
+        let Some(message) = message else {
+            break;
+        };
+        position += message.length;
+        if let Some(found) = message.header.header_as_schema() {
+            let found = try_fb_to_schema(found).map_err(|cause| cause.to_string())?;
+            schema = Some(Arc::new(found));
+        }
+        message
+            .check_buffers(schema.as_deref())
+            .map_err(|cause| damaged(batches, &cause))?;
+        batches += usize::from(message.header.header_type() == MessageHeader::RecordBatch);
+    }
+    schema.ok_or_else(|| "it has no schema".to_owned())
 }
 
 fn check_start(bytes: &[u8]) -> Result<(), String> {
@@ -83,101 +101,96 @@ fn check_start(bytes: &[u8]) -> Result<(), String> {
     ))
 }
 
-/// Length of the message at the beginning of `bytes`, body included, after checking it. The end of the stream is a
-/// message of [`PREFIX_BYTES`].
-fn message_length(bytes: &[u8], schema: Option<&Schema>) -> Result<usize, String> {
-    let (prefix, rest) = bytes
-        .split_at_checked(PREFIX_BYTES)
-        .ok_or("the file is cut short")?;
-    let (marker, length) = prefix.split_at(4);
-    if marker != CONTINUATION {
-        return Err(format!(
-            "expected ff ff ff ff before a message, found {marker:02x?}"
-        ));
-    }
-    let length = u32::from_le_bytes(length.try_into().expect("it has four bytes")) as usize;
-    if length == 0 {
-        return Ok(PREFIX_BYTES);
-    }
-    let cut_short = |needed: &dyn std::fmt::Display| {
-        format!(
-            "a message takes {needed} bytes, but the file ends after {}",
-            rest.len()
-        )
-    };
-    let (metadata, body) = rest
-        .split_at_checked(length)
-        .ok_or_else(|| cut_short(&length))?;
-    let message = root_as_message(metadata).map_err(|error| error.to_string())?;
-    let body_length = usize::try_from(message.bodyLength())
-        .ok()
-        .filter(|&length| length <= body.len())
-        .ok_or_else(|| cut_short(&message.bodyLength()))?;
-    check_buffers(&message, body_length, schema)?;
-    Ok(PREFIX_BYTES + length + body_length)
+/// A message with its framing: continuation marker, length, metadata, body.
+struct Encapsulated<'a> {
+    header: Message<'a>,
+    body_length: usize,
+    /// Of everything.
+    length: usize,
 }
 
-/// Checks that the buffers of a record batch lie in its body and hold whole offsets.
-fn check_buffers(
-    message: &Message<'_>,
-    body_length: usize,
-    schema: Option<&Schema>,
-) -> Result<(), String> {
-    let batch = match message.header_type() {
-        MessageHeader::RecordBatch => message.header_as_record_batch(),
-        MessageHeader::DictionaryBatch => message
-            .header_as_dictionary_batch()
-            .and_then(|dictionary| dictionary.data()),
-        _ => None,
-    };
-    let Some(batch) = batch else {
-        return Ok(());
-    };
-    if batch.compression().is_some() {
-        return Err(
-            "its record batches are compressed, which `save_to_disk` never does".to_owned(),
-        );
-    }
-    let in_body = |start: i64, length: i64| {
-        let end = start
-            .checked_add(length)
-            .and_then(|end| usize::try_from(end).ok());
-        start >= 0 && start % 8 == 0 && length >= 0 && end.is_some_and(|end| end <= body_length)
-    };
-    for buffer in batch.buffers().into_iter().flatten() {
-        if !in_body(buffer.offset(), buffer.length()) {
+impl<'a> Encapsulated<'a> {
+    /// The message at the beginning of `bytes`; `None` at the end of the stream.
+    fn read(bytes: &'a [u8]) -> Result<Option<Self>, String> {
+        let (prefix, rest) = bytes
+            .split_at_checked(PREFIX_BYTES)
+            .ok_or("the file is cut short: the end-of-stream marker is missing")?;
+        let (marker, length) = prefix.split_at(4);
+        if marker != CONTINUATION {
             return Err(format!(
-                "a buffer of {} bytes at {} does not fit into a body of {body_length} bytes",
-                buffer.length(),
-                buffer.offset()
+                "expected ff ff ff ff before a message, found {marker:02x?}"
             ));
         }
-    }
-    let mut widths = Vec::new();
-    if message.header_type() == MessageHeader::RecordBatch {
-        let fields = schema.into_iter().flat_map(Schema::fields);
-        let _ = fields
-            .map(|field| field.data_type())
-            .all(|data_type| push_widths(data_type, &mut widths));
-    }
-    for (buffer, width) in batch.buffers().into_iter().flatten().zip(widths) {
-        if buffer.length() % width != 0 {
-            let length = buffer.length();
-            return Err(format!(
-                "a buffer of {length} bytes cannot hold offsets of {width} bytes"
-            ));
+        let length = u32::from_le_bytes(length.try_into().expect("it has four bytes")) as usize;
+        if length == 0 {
+            return Ok(None);
         }
+        let cut_short = |needed: &dyn std::fmt::Display| {
+            let there = rest.len();
+            format!("the file is cut short: a message takes {needed} bytes, {there} are there")
+        };
+        let (metadata, body) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| cut_short(&length))?;
+        let header = root_as_message(metadata).map_err(|error| error.to_string())?;
+        let body_length = usize::try_from(header.bodyLength())
+            .ok()
+            .filter(|&length| length <= body.len())
+            .ok_or_else(|| cut_short(&header.bodyLength()))?;
+        Ok(Some(Self {
+            header,
+            body_length,
+            length: PREFIX_BYTES + length + body_length,
+        }))
     }
-    for node in batch.nodes().into_iter().flatten() {
-        if node.length() < 0 || node.null_count() < 0 {
-            return Err(format!(
-                "a column has {} values, {} of them null",
-                node.length(),
-                node.null_count()
-            ));
+
+    /// Checks that the buffers of a record batch lie in its body and hold whole offsets.
+    fn check_buffers(&self, schema: Option<&Schema>) -> Result<(), String> {
+        let mut widths = Vec::new();
+        let batch = match self.header.header_type() {
+            MessageHeader::RecordBatch => {
+                let fields = schema.ok_or("it comes before the schema")?.fields();
+                // Stops at the first column of a type whose buffers are not known here.
+                let _ = fields
+                    .iter()
+                    .all(|field| push_widths(field.data_type(), &mut widths));
+                self.header.header_as_record_batch()
+            }
+            MessageHeader::DictionaryBatch => {
+                let dictionary = self.header.header_as_dictionary_batch();
+                dictionary.and_then(|dictionary| dictionary.data())
+            }
+            _ => None,
+        };
+        let Some(batch) = batch else {
+            return Ok(());
+        };
+        if batch.compression().is_some() {
+            return Err("its values are compressed, which `save_to_disk` never does".to_owned());
         }
+        let widths = widths.into_iter().chain(std::iter::repeat(1));
+        for (buffer, width) in batch.buffers().into_iter().flatten().zip(widths) {
+            let (start, length) = (buffer.offset(), buffer.length());
+            let end = start
+                .checked_add(length)
+                .and_then(|end| usize::try_from(end).ok());
+            let inside =
+                start >= 0 && length >= 0 && end.is_some_and(|end| end <= self.body_length);
+            if !inside || start % 8 != 0 || length % width != 0 {
+                let body = self.body_length;
+                return Err(format!(
+                    "a buffer of {length} bytes at {start} in a body of {body} bytes"
+                ));
+            }
+        }
+        for node in batch.nodes().into_iter().flatten() {
+            let (length, nulls) = (node.length(), node.null_count());
+            if length < 0 || nulls < 0 {
+                return Err(format!("a column of {length} values, {nulls} of them null"));
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the length of each buffer of a column of this type is a multiple of, as far as offsets are concerned. False

@@ -106,6 +106,21 @@ impl BeirDir {
         })
     }
 
+    /// Whether there is such a directory here: one with a corpus in it.
+    pub fn is_at(dir: &Path) -> bool {
+        find(dir, "corpus.jsonl").is_ok()
+    }
+
+    /// Where the documents are.
+    pub fn corpus_path(&self) -> &Path {
+        &self.corpus
+    }
+
+    /// Where the queries are.
+    pub fn queries_path(&self) -> &Path {
+        &self.queries
+    }
+
     /// The directory's own name, for reports.
     pub fn name(&self) -> String {
         let absolute = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
@@ -187,7 +202,8 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf, BeirError> {
 /// Iterator over the documents (or queries) of a JSON lines file, ids checked to be unique.
 pub struct Documents {
     lines: Lines,
-    seen: SeenIds,
+    /// `None` where ids need not be unique.
+    seen: Option<SeenIds>,
     failed: bool,
 }
 
@@ -200,9 +216,15 @@ impl Documents {
     pub fn open(path: &Path) -> Result<Self, BeirError> {
         Ok(Self {
             lines: input::open_lines(path)?,
-            seen: SeenIds::default(),
+            seen: Some(SeenIds::default()),
             failed: false,
         })
+    }
+
+    /// Leaves out the check that ids are unique, and its memory.
+    pub fn ids_unchecked(mut self) -> Self {
+        self.seen = None;
+        self
     }
 
     fn read(&mut self) -> Result<Option<Document>, BeirError> {
@@ -218,7 +240,8 @@ impl Documents {
             };
             let row: Row = serde_json::from_str(&line.text).map_err(|e| error(describe(&e)))?;
             let document = row.into_document().map_err(|e| error(e.to_owned()))?;
-            if !self.seen.insert(&document.id) {
+            let seen = self.seen.as_mut();
+            if seen.is_some_and(|seen| !seen.insert(&document.id)) {
                 return Err(BeirError::DuplicateId {
                     path: self.lines.path().to_path_buf(),
                     line: line.number,

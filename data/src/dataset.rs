@@ -91,6 +91,20 @@ impl Dataset {
         self.len() == 0
     }
 
+    /// Names of the columns in their order; of JSON lines the keys of the first row.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when the first line is no JSON object.
+    pub fn columns(&self) -> Result<Vec<String>, DatasetError> {
+        match self {
+            Self::JsonLines(lines) => lines.columns(),
+            Self::Hf(dataset) => {
+                let fields = dataset.schema().fields().iter();
+                Ok(fields.map(|field| field.name().clone()).collect())
+            }
+        }
+    }
+
     /// All columns of a row, as JSON.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use configs::DataKind;
 use memmap2::Mmap;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -91,6 +92,18 @@ impl JsonLines {
     /// [`DatasetError`] when the line is no JSON object.
     pub fn row(&self, row: usize) -> Result<Map<String, Value>, DatasetError> {
         serde_json::from_str(self.line(row)?).map_err(|error| self.error(row, describe(&error)))
+    }
+
+    /// The keys of the first row, in their order.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when the line is no JSON object.
+    pub fn columns(&self) -> Result<Vec<String>, DatasetError> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Result<Keys, _> = serde_json::from_str(self.line(0)?);
+        Ok(keys.map_err(|error| self.error(0, describe(&error)))?.0)
     }
 
     /// A row as training data; see [`Dataset::train_row`](crate::dataset::Dataset::train_row).
@@ -212,6 +225,33 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
     match message.rsplit_once(" at line ") {
         Some((reason, _)) => format!("{reason} (column {})", error.column()),
         None => message,
+    }
+}
+
+/// The keys of an object in their order, which a [`Map`] does not keep.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeysVisitor;
+
+        impl<'de> Visitor<'de> for KeysVisitor {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+
+        deserializer.deserialize_map(KeysVisitor)
     }
 }
 
@@ -346,6 +386,7 @@ mod tests {
         let row = lines.train_row(0, DataKind::PosNegs).unwrap().unwrap();
         assert_eq!(row.docs, ["p", "n"]);
         assert_eq!(lines.row(0).unwrap()["x"], Value::Object(Map::new()));
+        assert_eq!(lines.columns().unwrap(), ["query", "pos", "negs", "x"]);
     }
 
     #[test]

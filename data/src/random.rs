@@ -13,8 +13,6 @@ pub(crate) enum Purpose {
     SetOrder = 2,
     /// Swaps in one row's ranking.
     RankingSwaps = 3,
-    /// Choice of rows for a sample of a data set.
-    RowSample = 4,
 }
 
 /// An independent generator for every (seed, purpose, a, b).

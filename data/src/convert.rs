@@ -1,0 +1,182 @@
+//! Data sets from one form into another.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::dataset::{Dataset, DatasetError};
+use crate::hf_write;
+use crate::output::{AtomicFile, OutputError};
+
+/// Rows between two releases of the memory of the input.
+const RELEASE_ROWS: usize = 4096;
+
+/// Why a data set could not be converted.
+#[derive(Debug, Error)]
+pub enum ConvertError {
+    /// The input cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A value has no place in a column.
+    #[error(
+        "{place}: `{column}` is {found} here and {earlier} in earlier rows; a column has one type"
+    )]
+    Type {
+        /// `file:line` of the row.
+        place: String,
+        /// Key of the value.
+        column: String,
+        /// Its type.
+        found: String,
+        /// Type of the column so far.
+        earlier: String,
+    },
+    /// Input and output are of the same form, or of a form that cannot be written.
+    #[error("{}: {reason}", path.display())]
+    Unsupported {
+        /// File or directory at fault.
+        path: PathBuf,
+        /// What to do instead.
+        reason: &'static str,
+    },
+}
+
+/// Converts between JSON lines and `save_to_disk` directories and returns the number of rows. What `output` becomes
+/// follows from its name: `.jsonl` and `.json` (also with `.gz` or `.zst`) and `-` are JSON lines, a name without
+/// extension is a directory. `on_row` is called after every row.
+///
+/// # Errors
+/// [`ConvertError`], naming file and row, or the path that cannot be written.
+pub fn convert(
+    input: &Path,
+    output: &Path,
+    on_row: &mut dyn FnMut(),
+) -> Result<usize, ConvertError> {
+    let unsupported = |path: &Path, reason| {
+        let path = path.to_path_buf();
+        Err(ConvertError::Unsupported { path, reason })
+    };
+    let extension = output.extension().and_then(|extension| extension.to_str());
+    let to_lines =
+        output == Path::new("-") || matches!(extension, Some("jsonl" | "json" | "gz" | "zst"));
+    if matches!(extension, Some("parquet" | "arrow" | "csv" | "tsv")) {
+        let reason = "cannot be written; name a .jsonl file or a directory";
+        return unsupported(output, reason);
+    }
+    let dataset = Dataset::open(input)?;
+    match (&dataset, to_lines) {
+        (_, true) => write_json_lines(&dataset, output, on_row)?,
+        (Dataset::JsonLines(lines), false) => hf_write::write(lines, output, on_row)?,
+        (Dataset::Hf(_), false) => {
+            let reason = "is such a directory already; name a .jsonl file as output";
+            return unsupported(input, reason);
+        }
+    }
+    Ok(dataset.len())
+}
+
+fn write_json_lines(
+    dataset: &Dataset,
+    output: &Path,
+    on_row: &mut dyn FnMut(),
+) -> Result<(), ConvertError> {
+    let columns = dataset.columns()?;
+    let mut file = AtomicFile::create(output)?;
+    let write_error = |cause| OutputError::Write {
+        path: output.to_path_buf(),
+        cause,
+    };
+    for row in 0..dataset.len() {
+        let line = ordered_json(&columns, dataset.row(row)?);
+        writeln!(file, "{line}").map_err(write_error)?;
+        on_row();
+        if row % RELEASE_ROWS == RELEASE_ROWS - 1 {
+            dataset.release();
+        }
+    }
+    Ok(file.finish()?)
+}
+
+/// A row as a JSON object with its keys in the order of `columns`, further keys after them.
+pub(crate) fn ordered_json(columns: &[String], mut row: Map<String, Value>) -> String {
+    let mut members = Vec::with_capacity(row.len());
+    let member = |key: &str, value: Value| format!("{}: {value}", Value::from(key));
+    for column in columns {
+        if let Some(value) = row.remove(column) {
+            members.push(member(column, value));
+        }
+    }
+    members.extend(row.into_iter().map(|(key, value)| member(&key, value)));
+    format!("{{{}}}", members.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: &str = concat!(
+        r#"{"query": "q\n1", "docs": ["é", null], "scores": [1.5, -2.0], "id": 7}"#,
+        "\n",
+        r#"{"query": "r", "docs": [], "scores": null, "id": 8, "extra": [[true]]}"#,
+        "\n",
+        r#"{"query": null, "docs": null, "scores": [0.1]}"#,
+        "\n",
+    );
+
+    #[test]
+    fn there_and_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a.jsonl"), ROWS).unwrap();
+        let mut seen = 0;
+        let rows = convert(&path("a.jsonl"), &path("set"), &mut || seen += 1).unwrap();
+        assert_eq!((rows, seen), (3, 3));
+        convert(&path("set"), &path("b.jsonl.zst"), &mut || ()).unwrap();
+        convert(&path("b.jsonl.zst"), &path("c.jsonl"), &mut || ()).unwrap();
+
+        let text = std::fs::read_to_string(path("c.jsonl")).unwrap();
+        let first = r#"{"query": "q\n1", "docs": ["é",null], "scores": [1.5,-2.0], "id": 7, "extra": null}"#;
+        assert_eq!(text.lines().next(), Some(first));
+        let [a, set] = ["a.jsonl", "set"].map(|name| Dataset::open(&path(name)).unwrap());
+        assert_eq!(
+            set.columns().unwrap(),
+            ["query", "docs", "scores", "id", "extra"]
+        );
+        for row in 0..3 {
+            let mut found = set.row(row).unwrap();
+            let expected = a.row(row).unwrap();
+            found.retain(|key, value| !value.is_null() || expected.contains_key(key));
+            assert_eq!(found, expected);
+        }
+        let info = std::fs::read(path("set").join("dataset_info.json")).unwrap();
+        let info: Value = serde_json::from_slice(&info).unwrap();
+        assert_eq!(info["features"]["scores"]["feature"]["dtype"], "float64");
+    }
+
+    #[test]
+    fn refusals_name_the_place_and_leave_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let message = |rows: &str, output: &str| {
+            std::fs::write(path("a.jsonl"), rows).unwrap();
+            let result = convert(&path("a.jsonl"), &path(output), &mut || ());
+            result.unwrap_err().to_string()
+        };
+        let mixed = message("{\"a\": 1}\n\n{\"a\": [\"x\"]}", "set");
+        assert!(
+            mixed.contains("a.jsonl:3: `a` is a list of string here and int64"),
+            "{mixed}"
+        );
+        assert!(message("{\"a\": {}}", "set").contains("a.jsonl:1: `a` is an object"));
+        assert!(message("", "x.parquet").contains("x.parquet: cannot be written"));
+        std::fs::write(path("full"), "a file").unwrap();
+        assert!(message("{\"a\": 1}", "full").contains("already exists"));
+        let names = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 2);
+    }
+}
