@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +14,8 @@ use safetensors::tensor::Metadata;
 use serde_json::Value;
 
 use super::config::read_object;
+use super::stored_tensor::{BLOCK, Place, StoredTensor};
 use super::{ImportError, WeightType};
-
-/// Weights that are converted at a time: 256 KiB of float32.
-const BLOCK: usize = 1 << 16;
 
 /// The longest header that the safetensors format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -30,21 +28,6 @@ pub(super) struct Checkpoint {
     /// The weights' file, or the index of its parts.
     pub path: PathBuf,
     pub tensors: BTreeMap<String, StoredTensor>,
-}
-
-/// A tensor in a file, not read yet.
-pub(super) struct StoredTensor {
-    pub file: Arc<Path>,
-    pub shape: Vec<usize>,
-    /// The type, or the name of one that weights cannot have.
-    weight_type: Result<WeightType, String>,
-    place: Place,
-}
-
-enum Place {
-    /// Offset in the file.
-    Safetensors(u64),
-    Torch(pytorch_reader::Tensor),
 }
 
 impl Checkpoint {
@@ -89,121 +72,6 @@ impl Checkpoint {
         }
         Ok(true)
     }
-}
-
-impl StoredTensor {
-    /// The type of the weights.
-    pub fn weight_type(&self, key: &str) -> Result<WeightType, ImportError> {
-        self.weight_type
-            .clone()
-            .map_err(|found| ImportError::WeightType {
-                path: self.file.to_path_buf(),
-                key: key.to_owned(),
-                found,
-            })
-    }
-
-    /// All weights as float32, in the file's order, or `[columns, rows]` where `transposed`.
-    pub fn read(&self, key: &str, transposed: bool) -> Result<Vec<f32>, ImportError> {
-        let columns = self.shape.last().copied().unwrap_or(1).max(1);
-        let total: usize = self.shape.iter().product();
-        let rows = total / columns;
-        let mut blocks = self.blocks(key)?;
-        let mut weights = vec![0.0; total];
-        while let Some((start, block)) = blocks.next((BLOCK / columns).max(1) * columns)? {
-            if let Some(at) = block.iter().position(|weight| !weight.is_finite()) {
-                return Err(ImportError::NotFinite {
-                    path: self.file.to_path_buf(),
-                    key: key.to_owned(),
-                    index: coordinates(start + at, &self.shape),
-                    value: block[at],
-                });
-            }
-            if transposed {
-                let (first, count) = (start / columns, block.len() / columns);
-                for column in 0..columns {
-                    let target = &mut weights[column * rows + first..][..count];
-                    for (row, weight) in target.iter_mut().enumerate() {
-                        *weight = block[row * columns + column];
-                    }
-                }
-            } else {
-                weights[start..start + block.len()].copy_from_slice(block);
-            }
-        }
-        Ok(weights)
-    }
-
-    fn blocks(&self, key: &str) -> Result<Blocks<'_>, ImportError> {
-        let io_error = ImportError::io(&self.file);
-        let source: Box<dyn Read> = match &self.place {
-            Place::Safetensors(offset) => {
-                let mut file = File::open(&self.file).map_err(io_error)?;
-                file.seek(SeekFrom::Start(*offset))
-                    .map_err(ImportError::io(&self.file))?;
-                Box::new(file)
-            }
-            Place::Torch(tensor) => Box::new(Cursor::new(
-                tensor
-                    .read()
-                    .map_err(|error| bad(&self.file, error.to_string()))?,
-            )),
-        };
-        Ok(Blocks {
-            file: &self.file,
-            weight_type: self.weight_type(key)?,
-            source,
-            position: 0,
-            total: self.shape.iter().product(),
-            bytes: Vec::new(),
-            weights: Vec::new(),
-        })
-    }
-}
-
-/// Reads a tensor from front to back.
-struct Blocks<'a> {
-    file: &'a Path,
-    weight_type: WeightType,
-    source: Box<dyn Read>,
-    position: usize,
-    total: usize,
-    bytes: Vec<u8>,
-    weights: Vec<f32>,
-}
-
-impl Blocks<'_> {
-    /// The next weights, at most `size`, and the index of the first.
-    fn next(&mut self, size: usize) -> Result<Option<(usize, &[f32])>, ImportError> {
-        let count = size.min(self.total - self.position);
-        if count == 0 {
-            return Ok(None);
-        }
-        self.bytes.resize(count * self.weight_type.bytes(), 0);
-        self.source
-            .read_exact(&mut self.bytes)
-            .map_err(ImportError::io(self.file))?;
-        self.weights.clear();
-        self.weight_type.decode(&self.bytes, &mut self.weights);
-        let start = self.position;
-        self.position += count;
-        Ok(Some((start, &self.weights)))
-    }
-}
-
-/// Row-major position `index` as one index per dimension.
-pub(super) fn coordinates(mut index: usize, shape: &[usize]) -> Vec<usize> {
-    let mut coordinates: Vec<usize> = shape
-        .iter()
-        .rev()
-        .map(|&size| {
-            let coordinate = index % size;
-            index /= size;
-            coordinate
-        })
-        .collect();
-    coordinates.reverse();
-    coordinates
 }
 
 /// The tensors that an index names, from the files it names them in.
@@ -423,34 +291,5 @@ mod tests {
             "{error}"
         );
         assert!(open_error(&[]).contains("holds no weights"));
-    }
-
-    #[test]
-    fn large_tensors_are_transposed_block_by_block() {
-        let dir = tempfile::tempdir().unwrap();
-        let (rows, columns) = (700, 301);
-        let values: Vec<f32> = (0..rows * columns).map(|value| value as f32).collect();
-        let weights = [("w".to_owned(), (vec![rows, columns], values.clone()))];
-        write_weights(
-            &dir.path().join("model.safetensors"),
-            &weights.into_iter().collect(),
-        );
-        let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let tensor = &checkpoint.tensors["w"];
-        assert!(tensor.read("w", false).unwrap() == values);
-        let transposed = tensor.read("w", true).unwrap();
-        for (row, column) in [(0, 0), (699, 300), (430, 7), (1, 299)] {
-            assert_eq!(
-                transposed[column * rows + row],
-                values[row * columns + column]
-            );
-        }
-        assert!(checkpoint.same("w", "w").unwrap());
-    }
-
-    #[test]
-    fn an_index_becomes_coordinates() {
-        assert_eq!(coordinates(19, &[9, 8]), [2, 3]);
-        assert_eq!(coordinates(4, &[5]), [4]);
     }
 }

@@ -1,6 +1,7 @@
 //! From a [`MaskedLm`] to a model directory.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use data::{Idf, Tokenizer};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
-use super::checkpoint::coordinates;
 use super::parameters::{NamedTensor, named_tensors};
+use super::stored_tensor::coordinates;
 use super::{ExportError, Layout, WeightType, card, config, keys, layout, tokenizer_files};
 use crate::config::EncoderConfig;
 use crate::masked_lm::MaskedLm;
@@ -208,6 +209,16 @@ fn header(tensors: &[NamedTensor], weight_type: WeightType) -> Vec<u8> {
     header
 }
 
+/// Creates a directory of the layout.
+pub(super) fn create_dir(dir: &Path) -> Result<(), ExportError> {
+    fs::create_dir(dir).map_err(|cause| {
+        ExportError::Output(OutputError::Write {
+            path: dir.to_path_buf(),
+            cause,
+        })
+    })
+}
+
 /// Writes indented JSON with a line end.
 pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), ExportError> {
     write_file(path, format!("{value:#}\n").as_bytes())?;
@@ -216,8 +227,6 @@ pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), ExportError> 
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use burn::module::Param;
     use burn::tensor::{Device, Tensor};
 

@@ -1,6 +1,6 @@
 //! From a model directory to a [`MaskedLm`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -8,7 +8,8 @@ use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::checkpoint::Checkpoint;
-use super::keys::{self, HfKey, Role, hf_key};
+use super::inventory::Inventory;
+use super::keys::{HfKey, hf_key};
 use super::{ImportError, WeightType, config, head};
 use crate::config::EncoderConfig;
 use crate::masked_lm::MaskedLm;
@@ -99,7 +100,9 @@ pub fn load(
     Ok((model, config, report))
 }
 
-/// A freshly initialised model of the shape that `config.json` in `dir` says; weights are not read.
+/// A freshly initialised model of the shape that `config.json` in `dir` says; weights are not read. Its head
+/// passes the hidden states on, which start out close to the word embeddings: matching words is where training
+/// begins, not what it must learn first.
 ///
 /// The same seed of `device` gives the same weights.
 pub fn from_scratch(
@@ -108,9 +111,10 @@ pub fn from_scratch(
     device: &Device,
 ) -> Result<(MaskedLm, EncoderConfig), ImportError> {
     let config = effective_config(dir, options)?;
-    let model = config.init(device);
+    let mut model = config.init(device);
     // Parameters draw their values on first use; drawing them here fixes the order.
     model.visit(&mut Draw);
+    head::pass_through(&mut model, options.head_threshold);
     Ok((model, config))
 }
 
@@ -129,185 +133,6 @@ impl ModuleVisitor for Draw {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         param.val();
     }
-}
-
-/// Which tensor of the file is which parameter.
-struct Inventory<'a> {
-    checkpoint: &'a Checkpoint,
-    /// From the parameter's key to the key that the file uses.
-    found: BTreeMap<String, &'a str>,
-    unused: Vec<String>,
-}
-
-impl<'a> Inventory<'a> {
-    fn new(checkpoint: &'a Checkpoint, config: &EncoderConfig) -> Result<Self, ImportError> {
-        let mut inventory = Self {
-            checkpoint,
-            found: BTreeMap::new(),
-            unused: Vec::new(),
-        };
-        for key in checkpoint.tensors.keys() {
-            match keys::role(key, config.family) {
-                Role::Unused => inventory.unused.push(key.clone()),
-                Role::Parameter(name) => {
-                    if let Some(other) = inventory.found.insert(name, key) {
-                        return Err(inventory.conflict(key, other));
-                    }
-                }
-            }
-        }
-        if let Some(alias) = keys::decoder_bias_alias(config.family) {
-            inventory.merge(alias, &hf_key("head.bias", config.family).name)?;
-        }
-        Ok(inventory)
-    }
-
-    /// Treats `alias` as another name of `name`.
-    fn merge(&mut self, alias: &str, name: &str) -> Result<(), ImportError> {
-        let Some(copy) = self.found.remove(alias) else {
-            return Ok(());
-        };
-        match self.found.get(name) {
-            None => {
-                self.found.insert(name.to_owned(), copy);
-                Ok(())
-            }
-            Some(original) if self.checkpoint.same(original, copy)? => Ok(()),
-            Some(original) => Err(self.conflict(copy, original)),
-        }
-    }
-
-    /// Whether the decoder is the word embeddings; forgets a decoder that merely repeats them.
-    fn tie_decoder(&mut self, config: &EncoderConfig) -> Result<bool, ImportError> {
-        let decoder = hf_key("head.decoder", config.family).name;
-        let embeddings = hf_key("encoder.embeddings.word.weight", config.family).name;
-        let tied = match (self.found.get(&decoder), self.found.get(&embeddings)) {
-            (None, _) => return Ok(true),
-            (Some(decoder), Some(embeddings)) => self.checkpoint.same(decoder, embeddings)?,
-            (Some(_), None) => false,
-        };
-        if tied {
-            self.found.remove(&decoder);
-        }
-        Ok(tied)
-    }
-
-    /// Compares the file with the model; the keys of a head to initialise where all of it is missing.
-    fn check(&self, model: &MaskedLm, config: &EncoderConfig) -> Result<Vec<String>, ImportError> {
-        let expected = expected(model, config);
-        let head: Vec<&Expected> = expected.iter().filter(|entry| entry.is_head).collect();
-        let headless = head
-            .iter()
-            .all(|entry| !self.found.contains_key(&entry.key));
-        let missing: Vec<&Expected> = expected
-            .iter()
-            .filter(|entry| !self.found.contains_key(&entry.key))
-            .filter(|entry| !(headless && entry.is_head))
-            .collect();
-        if let Some(first) = missing.first() {
-            return Err(ImportError::MissingKey {
-                path: self.checkpoint.path.clone(),
-                key: first.key.clone(),
-                missing: missing.len(),
-                expected: expected.len(),
-            });
-        }
-        let known: BTreeSet<&str> = expected.iter().map(|entry| entry.key.as_str()).collect();
-        let unexpected = || {
-            self.found
-                .iter()
-                .filter(|(name, _)| !known.contains(name.as_str()))
-        };
-        if let Some((_, key)) = unexpected().next() {
-            return Err(ImportError::UnexpectedKey {
-                path: self.checkpoint.tensors[*key].file.to_path_buf(),
-                key: (*key).to_owned(),
-                unexpected: unexpected().count(),
-            });
-        }
-        self.check_shapes(&expected)?;
-        match headless {
-            true => Ok(head.into_iter().map(|entry| entry.key.clone()).collect()),
-            false => Ok(Vec::new()),
-        }
-    }
-
-    fn check_shapes(&self, expected: &[Expected]) -> Result<(), ImportError> {
-        for entry in expected {
-            let Some(&key) = self.found.get(&entry.key) else {
-                continue;
-            };
-            let stored = &self.checkpoint.tensors[key];
-            if stored.shape != entry.shape {
-                return Err(ImportError::Shape {
-                    path: stored.file.to_path_buf(),
-                    key: key.to_owned(),
-                    found: stored.shape.clone(),
-                    expected: entry.shape.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn weight_types(&self) -> Result<BTreeSet<WeightType>, ImportError> {
-        self.found
-            .values()
-            .map(|&key| self.checkpoint.tensors[key].weight_type(key))
-            .collect()
-    }
-
-    fn conflict(&self, key: &str, other: &str) -> ImportError {
-        ImportError::Conflict {
-            path: self.checkpoint.path.clone(),
-            key: key.to_owned(),
-            other: other.to_owned(),
-        }
-    }
-}
-
-/// A parameter that the model needs, as the file should hold it.
-struct Expected {
-    key: String,
-    shape: Vec<usize>,
-    is_head: bool,
-}
-
-/// The parameters of `model`, without drawing their values.
-fn expected(model: &MaskedLm, config: &EncoderConfig) -> Vec<Expected> {
-    struct Shapes<'a> {
-        config: &'a EncoderConfig,
-        path: Vec<String>,
-        expected: Vec<Expected>,
-    }
-    impl ModuleVisitor for Shapes<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let path = self.path.join(".");
-            let key = hf_key(&path, self.config.family);
-            let mut shape = param.lazy_shape().to_vec();
-            if key.transposed {
-                shape.reverse();
-            }
-            self.expected.push(Expected {
-                key: key.name,
-                shape,
-                is_head: keys::is_head(&path),
-            });
-        }
-    }
-    let mut shapes = Shapes {
-        config,
-        path: Vec::new(),
-        expected: Vec::new(),
-    };
-    model.visit(&mut shapes);
-    shapes.expected
 }
 
 /// Gives every parameter its value from the file, before the parameter draws a random one.

@@ -14,9 +14,13 @@ mod export;
 mod fixture;
 mod head;
 mod import;
+mod inventory;
 mod keys;
 mod layout;
+mod opensearch;
 mod parameters;
+mod sentence_transformers;
+mod stored_tensor;
 mod tokenizer_files;
 mod weight_type;
 
