@@ -20,6 +20,12 @@ impl TokenMatch {
     }
 }
 
+/// The score: the sum of all products, 0 if no token is shared.
+pub fn total(matches: &[TokenMatch]) -> f32 {
+    // A sum of nothing is -0.0.
+    matches.iter().map(TokenMatch::product).sum::<f32>() + 0.0
+}
+
 /// The shared tokens, those that add most first; ties go to the lower id.
 pub fn explain(query: &SparseVector, document: &SparseVector) -> Vec<TokenMatch> {
     let mut matches: Vec<TokenMatch> = query
@@ -50,9 +56,7 @@ mod tests {
             matches.iter().map(|found| found.token).collect::<Vec<_>>(),
             [7, 1]
         );
-        assert_eq!(
-            matches.iter().map(TokenMatch::product).sum::<f32>(),
-            query.dot(&document)
-        );
+        assert_eq!(total(&matches), query.dot(&document));
+        assert_eq!(format!("{}", total(&[])), "0");
     }
 }

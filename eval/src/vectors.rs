@@ -80,8 +80,7 @@ struct RawRow {
 }
 
 fn parse(line: &str) -> Result<VectorRow, String> {
-    let RawRow { id, mut vector } =
-        serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let RawRow { id, mut vector } = serde_json::from_str(line).map_err(|error| describe(&error))?;
     vector.retain(|_, weight| *weight != 0.0);
     match vector
         .iter()
@@ -91,6 +90,15 @@ fn parse(line: &str) -> Result<VectorRow, String> {
             "token `{token}` weighs {weight}, not a positive number"
         )),
         None => Ok(VectorRow { id, vector }),
+    }
+}
+
+/// The error with its column; the line it counts is always the first.
+fn describe(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    match message.split_once(" at line ") {
+        Some((reason, _)) => format!("{reason} (column {})", error.column()),
+        None => message,
     }
 }
 
@@ -161,7 +169,7 @@ mod tests {
             ),
             (
                 "{\"id\":\"a\",\"vector\":{\"x\":1e60}}",
-                "token `x` weighs inf",
+                "number out of range (column 28)",
             ),
             ("{\"id\":\"a\",\"vector\":{\"x\":", "EOF"),
         ];

@@ -2,7 +2,7 @@
 
 mod analyzer;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use data::beir::{BeirDir, BeirError};
 use model::SparseVector;
@@ -68,7 +68,7 @@ impl Bm25Encoder {
                 break;
             }
             documents += chunk.len();
-            let counted: Vec<HashMap<String, u32>> = chunk
+            let counted: Vec<BTreeMap<String, u32>> = chunk
                 .par_iter()
                 .map(|text| count(analyzer.terms(text)))
                 .collect();
@@ -108,15 +108,16 @@ impl Bm25Encoder {
     }
 }
 
-fn count(terms: Vec<String>) -> HashMap<String, u32> {
-    let mut counts = HashMap::with_capacity(terms.len());
+/// Sorted, so that terms are numbered, and scores summed, in the same order on every run.
+fn count(terms: Vec<String>) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
     for term in terms {
         *counts.entry(term).or_insert(0) += 1;
     }
     counts
 }
 
-fn weights(counts: HashMap<String, u32>) -> impl Iterator<Item = (String, f32)> {
+fn weights(counts: BTreeMap<String, u32>) -> impl Iterator<Item = (String, f32)> {
     counts
         .into_iter()
         .map(|(term, frequency)| (term, frequency as f32))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use data::output;
-use eval::explain::{TokenMatch, explain};
+use eval::explain::{explain, total};
 use eval::report::{explanation_page, text_table};
 
 use super::compute::ComputeArguments;
@@ -50,12 +50,11 @@ impl ExplainArguments {
             row.extend(values.map(|value| format!("{value:.4}")));
             row
         }));
-        let total: f32 = matches.iter().map(TokenMatch::product).sum();
         rows.push(vec![
             "score".to_owned(),
             String::new(),
             String::new(),
-            format!("{total:.4}"),
+            format!("{:.4}", total(&matches)),
         ]);
         if let Some(path) = &self.html {
             let page = explanation_page(&self.query, &self.document, &matches, token);

@@ -82,7 +82,7 @@ fn discounted(gains: &[i32]) -> f64 {
         .enumerate()
         .filter(|&(_, &gain)| gain > 0)
         .map(|(index, &gain)| f64::from(gain) / ((index + 2) as f64).log2())
-        .sum()
+        .fold(0.0, |sum, gain| sum + gain)
 }
 
 fn precision_sum(gains: &[i32]) -> f64 {

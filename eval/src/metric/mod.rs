@@ -63,7 +63,12 @@ pub fn evaluate(qrels: &Qrels, run: &Run, measures: &[Measure], average: Average
         .collect();
     let count = per_query.len().max(1) as f64;
     let mean = (0..measures.len())
-        .map(|index| per_query.values().map(|values| values[index]).sum::<f64>() / count)
+        .map(|index| {
+            per_query
+                .values()
+                .fold(0.0, |sum, values| sum + values[index])
+                / count
+        })
         .collect();
     Evaluation {
         measures: measures.to_vec(),
@@ -118,6 +123,9 @@ mod tests {
             &Measure::STANDARD,
             Average::Judged,
         );
-        assert_eq!(evaluation.mean, [0.0; 5]);
+        assert_eq!(
+            format!("{:?}", evaluation.mean),
+            "[0.0, 0.0, 0.0, 0.0, 0.0]"
+        );
     }
 }

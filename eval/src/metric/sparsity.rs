@@ -50,7 +50,7 @@ pub fn flops(queries: &TokenCounts, documents: &TokenCounts) -> f64 {
         .iter()
         .zip(&documents.counts)
         .map(|(&query, &document)| query as f64 * document as f64)
-        .sum();
+        .fold(0.0, |sum, product| sum + product);
     products / (queries.rows.max(1) as f64 * documents.rows.max(1) as f64)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{escape, html_page};
-use crate::explain::TokenMatch;
+use crate::explain::{TokenMatch, total};
 
 const BAR_WIDTH: f32 = 320.0;
 
@@ -14,7 +14,7 @@ pub fn explanation_page<'a>(
     matches: &[TokenMatch],
     token: impl Fn(u32) -> &'a str,
 ) -> String {
-    let score: f32 = matches.iter().map(TokenMatch::product).sum();
+    let score = total(matches);
     let largest = matches.first().map_or(1.0, TokenMatch::product);
     let mut body = format!(
         "<h1>Score {score:.4}</h1>\n<h3>Query</h3>\n<p>{}</p>\n<h3>Document</h3>\n<p>{}</p>\n\
