@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::dataset::{Dataset, DatasetError};
-use crate::hf_write;
+use crate::hf_dataset;
 use crate::output::{AtomicFile, OutputError};
 
 /// Rows between two releases of the memory of the input.
@@ -65,15 +65,15 @@ pub fn convert(
     let to_lines =
         output == Path::new("-") || matches!(extension, Some("jsonl" | "json" | "gz" | "zst"));
     if matches!(extension, Some("parquet" | "arrow" | "csv" | "tsv")) {
-        let reason = "cannot be written; name a .jsonl file or a directory";
+        let reason = "this form cannot be written; name a .jsonl file or a directory";
         return unsupported(output, reason);
     }
     let dataset = Dataset::open(input)?;
     match (&dataset, to_lines) {
         (_, true) => write_json_lines(&dataset, output, on_row)?,
-        (Dataset::JsonLines(lines), false) => hf_write::write(lines, output, on_row)?,
+        (Dataset::JsonLines(lines), false) => hf_dataset::write(lines, output, on_row)?,
         (Dataset::Hf(_), false) => {
-            let reason = "is such a directory already; name a .jsonl file as output";
+            let reason = "it is a `save_to_disk` directory already; name a .jsonl file as output";
             return unsupported(input, reason);
         }
     }
@@ -173,7 +173,7 @@ mod tests {
             "{mixed}"
         );
         assert!(message("{\"a\": {}}", "set").contains("a.jsonl:1: `a` is an object"));
-        assert!(message("", "x.parquet").contains("x.parquet: cannot be written"));
+        assert!(message("", "x.parquet").contains("x.parquet: this form cannot be written"));
         std::fs::write(path("full"), "a file").unwrap();
         assert!(message("{\"a\": 1}", "full").contains("already exists"));
         let names = std::fs::read_dir(dir.path()).unwrap().count();

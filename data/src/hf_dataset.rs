@@ -3,14 +3,18 @@
 //! The streams stay on disk: they are mapped into memory, checked once when opened (lengths, offsets, UTF-8), and
 //! the arrays point into the mapping, so that a data set takes memory for its list of record batches only.
 
-use std::borrow::Cow;
+mod cells;
+mod columns;
+mod stream;
+mod write;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
-use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 use configs::DataKind;
 use memmap2::Mmap;
@@ -18,10 +22,11 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::arrow_stream;
-use crate::cells;
-use crate::dataset::{DatasetError, TrainRow, check_scores, required_columns, wrong_columns};
+use crate::dataset::{DatasetError, TrainRow};
 use crate::mapped;
+
+use columns::Columns;
+pub(crate) use write::write;
 
 /// A `save_to_disk` directory.
 pub struct HfDataset {
@@ -311,109 +316,128 @@ fn open_shard(
     let map =
         mapped::map(&file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
     let map = Arc::new(map);
-    let (schema, batches) =
-        arrow_stream::decode(&map).map_err(|reason| file_error(&path, reason))?;
+    let (schema, batches) = stream::decode(&map).map_err(|reason| file_error(&path, reason))?;
     Ok((Shard { path, map }, schema, batches))
 }
 
-/// The columns of a record batch, by their meaning in training data.
-struct Columns<'a> {
-    records: &'a RecordBatch,
-    kind: DataKind,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
 
-impl<'a> Columns<'a> {
-    fn kd_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
-        let query = self.text("query", row)?;
-        let docs = self.texts("docs", row)?;
-        let scores = match self.records.column_by_name("scores") {
-            Some(column) => Some(scores(column, row)?),
-            None => None,
-        };
-        let first_rank = self.records.column_by_name("first_rank");
-        let first_rank = first_rank.and_then(|column| cells::integer(column, row));
-        let (Some(query), Some(docs), false) = (query, docs, scores == Some(None)) else {
-            return Ok(None);
-        };
-        let scores = scores
-            .flatten()
-            .map(|scores| check_scores(docs.len(), &scores));
-        Ok(Some(TrainRow {
-            query,
-            docs,
-            scores: scores.transpose()?,
-            first_rank: first_rank.map(|rank| rank.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
-        }))
+    use arrow_array::types::Float32Type;
+    use arrow_array::{
+        ArrayRef, FixedSizeListArray, Int64Array, LargeListArray, LargeStringArray, UInt64Array,
+    };
+    use arrow_ipc::writer::StreamWriter;
+    use arrow_schema::{DataType, Field};
+
+    use super::*;
+
+    fn write_stream(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        fs::write(path, writer.into_inner().unwrap()).unwrap();
     }
 
-    fn pos_negs_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
-        let query = self.text("query", row)?;
-        let pos = self.text("pos", row)?;
-        let negs = self.texts("negs", row)?;
-        let (Some(query), Some(pos), Some(negs)) = (query, pos, negs) else {
-            return Ok(None);
-        };
-        Ok(Some(TrainRow {
-            query,
-            docs: std::iter::once(pos).chain(negs).collect(),
-            scores: None,
-            first_rank: None,
-        }))
-    }
-
-    fn column(&self, name: &str) -> Result<&'a ArrayRef, String> {
-        self.records.column_by_name(name).ok_or_else(|| {
-            let schema = self.records.schema_ref();
-            let missing = required_columns(self.kind)
+    fn write_state(dir: &Path, files: &[&str], indices: &[&str]) {
+        let list = |names: &[&str]| -> Vec<Value> {
+            names
                 .iter()
-                .find(|required| schema.index_of(required).is_err())
-                .unwrap_or(&name);
-            wrong_columns(
-                self.kind,
-                missing,
-                schema.fields().iter().map(|field| field.name().as_str()),
-            )
-        })
-    }
-
-    fn text(&self, name: &str, row: usize) -> Result<Option<Cow<'a, str>>, String> {
-        let column = self.column(name)?;
-        if !cells::is_text(column.data_type()) {
-            return Err(format!(
-                "column `{name}` holds {}, expected strings",
-                column.data_type()
-            ));
-        }
-        Ok(cells::text(column, row).map(Cow::Borrowed))
-    }
-
-    /// The strings of a list; `None` where it or one of them is null.
-    fn texts(&self, name: &str, row: usize) -> Result<Option<Vec<Cow<'a, str>>>, String> {
-        let column = self.column(name)?;
-        if !cells::item_type(column.data_type()).is_some_and(cells::is_text) {
-            let found = column.data_type();
-            return Err(format!(
-                "column `{name}` holds {found}, expected lists of strings"
-            ));
-        }
-        Ok(cells::list(column, row).and_then(|(items, range)| {
-            range
-                .map(|item| cells::text(items, item).map(Cow::Borrowed))
+                .map(|name| serde_json::json!({"filename": name}))
                 .collect()
-        }))
+        };
+        let state =
+            serde_json::json!({"_data_files": list(files), "_indices_data_files": list(indices)});
+        fs::write(dir.join("state.json"), state.to_string()).unwrap();
     }
-}
 
-/// The numbers of a list; `None` where it or one of them is null.
-fn scores(column: &ArrayRef, row: usize) -> Result<Option<Vec<f64>>, String> {
-    let numeric = cells::item_type(column.data_type())
-        .is_some_and(|item| item.is_integer() || item.is_floating());
-    if !numeric {
-        return Err(format!(
-            "column `scores` holds {}, expected lists of numbers",
-            column.data_type()
-        ));
+    /// Three rows with large strings, large lists and fixed-size lists of float32.
+    fn kd_columns() -> Vec<(&'static str, ArrayRef)> {
+        let queries = LargeStringArray::from(vec![Some("a"), Some("b"), None]);
+        let docs = LargeStringArray::from(vec!["a1", "a2", "b1", "b2", "c1", "c2"]);
+        let item = Arc::new(Field::new("item", DataType::LargeUtf8, true));
+        let offsets = arrow_buffer::OffsetBuffer::from_lengths([2, 2, 2]);
+        let docs = LargeListArray::new(item, offsets, Arc::new(docs), None);
+        let scores = [[1.5, 1.0], [2.5, 2.0], [3.5, 3.0]].map(|row| Some(row.map(Some)));
+        let scores = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(scores, 2);
+        vec![
+            ("query", Arc::new(queries) as ArrayRef),
+            ("docs", Arc::new(docs)),
+            ("scores", Arc::new(scores)),
+            (
+                "first_rank",
+                Arc::new(Int64Array::from(vec![Some(1), None, Some(2)])),
+            ),
+        ]
     }
-    Ok(cells::list(column, row)
-        .and_then(|(items, range)| range.map(|item| cells::number(items, item)).collect()))
+
+    #[test]
+    fn reads_shards_of_any_width_through_an_indices_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0.arrow", "1.arrow"] {
+            write_stream(&dir.path().join(name), kd_columns());
+        }
+        let indices: ArrayRef = Arc::new(UInt64Array::from(vec![4, 0, 5, 4]));
+        write_stream(
+            &dir.path().join("indices.arrow"),
+            vec![("indices", indices)],
+        );
+        write_state(dir.path(), &["0.arrow", "1.arrow"], &["indices.arrow"]);
+        let dataset = HfDataset::open(dir.path()).unwrap();
+        assert_eq!(dataset.len(), 4);
+        let row = dataset.train_row(0, DataKind::Kd).unwrap().unwrap();
+        assert_eq!((&*row.query, row.first_rank), ("b", None));
+        assert_eq!(row.docs, ["b1", "b2"]);
+        assert_eq!(row.scores, Some(vec![2.5, 2.0]));
+        assert_eq!(dataset.train_row(2, DataKind::Kd).unwrap(), None);
+        assert_eq!(dataset.row(1).unwrap()["query"], "a");
+        assert!(dataset.place(3).ends_with("1.arrow: row 3 of the data set"));
+        let error = dataset
+            .train_row(0, DataKind::PosNegs)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no `pos`"), "{error}");
+        assert!(error.contains("this is data_type: kd"), "{error}");
+    }
+
+    #[test]
+    fn a_dict_gives_its_train_split_or_names_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let train = dir.path().join("train");
+        fs::create_dir(&train).unwrap();
+        write_stream(&train.join("0.arrow"), kd_columns());
+        write_state(&train, &["0.arrow"], &[]);
+        let dict = dir.path().join("dataset_dict.json");
+        fs::write(&dict, r#"{"splits": ["test", "train"]}"#).unwrap();
+        assert_eq!(HfDataset::open(dir.path()).unwrap().len(), 3);
+        fs::write(&dict, r#"{"splits": ["test", "dev"]}"#).unwrap();
+        let error = HfDataset::open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("one of its splits: test, dev"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_file_and_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = || HfDataset::open(dir.path()).err().unwrap().to_string();
+        assert!(message().contains("no state.json in it"));
+        write_state(dir.path(), &["0.arrow", "1.arrow"], &[]);
+        write_stream(&dir.path().join("0.arrow"), kd_columns());
+        assert!(
+            message().contains("1.arrow: cannot open shard 2 of 2"),
+            "{}",
+            message()
+        );
+        fs::write(dir.path().join("1.arrow"), "").unwrap();
+        assert!(message().contains("1.arrow: it is empty"), "{}", message());
+        write_stream(&dir.path().join("1.arrow"), kd_columns()[..1].to_vec());
+        assert!(
+            message().contains("1.arrow: its columns are query: LargeUtf8; the first shard has")
+        );
+        write_stream(&dir.path().join("1.arrow"), kd_columns());
+        let indices: ArrayRef = Arc::new(UInt64Array::from(vec![6]));
+        write_stream(&dir.path().join("i.arrow"), vec![("indices", indices)]);
+        write_state(dir.path(), &["0.arrow", "1.arrow"], &["i.arrow"]);
+        assert!(message().contains("i.arrow: it names row 6, but there are 6 rows"));
+    }
 }

@@ -1,19 +1,19 @@
 //! Data sets as JSON lines: mapped into memory, one offset per row, rows parsed when asked for.
 
-use std::borrow::Cow;
+mod rows;
+
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use configs::DataKind;
 use memmap2::Mmap;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, TrainRow, check_scores, required_columns, wrong_columns};
+use crate::dataset::{DatasetError, TrainRow, required_columns, wrong_columns};
 use crate::input::{self, InputError};
 use crate::mapped;
+use rows::{KdLine, Keys, PosNegsLine};
 
 /// Memory is given back to the system after this many bytes of a scan.
 const RELEASE_BYTES: usize = 64 << 20;
@@ -228,117 +228,9 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
     }
 }
 
-/// The keys of an object in their order, which a [`Map`] does not keep.
-struct Keys(Vec<String>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeysVisitor;
-
-        impl<'de> Visitor<'de> for KeysVisitor {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some((key, IgnoredAny)) = map.next_entry()? {
-                    keys.push(key);
-                }
-                Ok(Keys(keys))
-            }
-        }
-
-        deserializer.deserialize_map(KeysVisitor)
-    }
-}
-
-/// A string that points into the line where it has no escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-struct KdLine<'a> {
-    #[serde(borrow, deserialize_with = "nullable")]
-    query: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "nullable")]
-    docs: Option<Vec<Option<Text<'a>>>>,
-    #[serde(default, deserialize_with = "present")]
-    scores: Option<Option<Vec<Option<f64>>>>,
-    first_rank: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct PosNegsLine<'a> {
-    #[serde(borrow, deserialize_with = "nullable")]
-    query: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "nullable")]
-    pos: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "nullable")]
-    negs: Option<Vec<Option<Text<'a>>>>,
-}
-
-/// Null is `None`; unlike a plain `Option`, the key must be there.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-/// Tells null (`Some(None)`) from a missing key (`None`).
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-fn texts<'a>(values: Option<Vec<Option<Text<'a>>>>) -> Option<Vec<Cow<'a, str>>> {
-    values?.into_iter().map(|text| Some(text?.0)).collect()
-}
-
-impl<'a> KdLine<'a> {
-    fn into_row(self) -> Result<Option<TrainRow<'a>>, String> {
-        let (Some(query), Some(docs)) = (self.query, texts(self.docs)) else {
-            return Ok(None);
-        };
-        let scores = match self.scores {
-            None => None,
-            Some(scores) => {
-                let scores: Option<Vec<f64>> =
-                    scores.and_then(|scores| scores.into_iter().collect());
-                let Some(scores) = scores else {
-                    return Ok(None);
-                };
-                Some(check_scores(docs.len(), &scores)?)
-            }
-        };
-        Ok(Some(TrainRow {
-            query: query.0,
-            docs,
-            scores,
-            first_rank: self.first_rank,
-        }))
-    }
-}
-
-impl<'a> PosNegsLine<'a> {
-    fn into_row(self) -> Option<TrainRow<'a>> {
-        let mut docs = vec![self.pos?.0];
-        docs.extend(texts(self.negs)?);
-        Some(TrainRow {
-            query: self.query?.0,
-            docs,
-            scores: None,
-            first_rank: None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::io::Write;
 
     use super::*;

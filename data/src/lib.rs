@@ -1,13 +1,10 @@
 //! Text in, token batches out. Knows nothing of Burn.
 
-mod arrow_stream;
 pub mod batch;
 pub mod beir;
-mod cells;
 pub mod convert;
 pub mod dataset;
 pub mod hf_dataset;
-mod hf_write;
 pub mod idf;
 pub mod input;
 pub mod inspect;

@@ -1,18 +1,15 @@
 //! Text to token ids, through the `tokenizers` crate.
 
+mod cuts;
+mod vocabulary;
+
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde_json::Value;
 use thiserror::Error;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::bert::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
-/// Text longer than this is cut into pieces where that cannot change a token.
-const PIECE_BYTES: usize = 16 * 1024;
+use cuts::Cuts;
+use vocabulary::{Settings, wordpiece};
 
 /// Why a tokenizer could not be loaded or used.
 #[derive(Debug, Error)]
@@ -294,106 +291,6 @@ impl Tokenizer {
     }
 }
 
-/// What tokenizer_config.json says, with bert-base-uncased's values where it says nothing.
-struct Settings {
-    lowercase: bool,
-    strip_accents: Option<bool>,
-    tokenize_chinese_chars: bool,
-    /// Padding, unknown, classification, separator and mask token.
-    special_tokens: [String; 5],
-}
-
-impl Settings {
-    fn read(path: &Path) -> Result<Self, TokenizeError> {
-        let config: Value = if path.is_file() {
-            serde_json::from_slice(&read(path)?).map_err(|error| TokenizeError::Invalid {
-                path: path.to_path_buf(),
-                reason: error.to_string(),
-            })?
-        } else {
-            Value::Null
-        };
-        let switch = |key: &str| config.get(key).and_then(Value::as_bool);
-        // Written either as a string or as an object with the string under `content`.
-        let token = |key: &str, default: &str| {
-            let value = config
-                .get(key)
-                .map(|value| value.get("content").unwrap_or(value));
-            value.and_then(Value::as_str).unwrap_or(default).to_owned()
-        };
-        Ok(Self {
-            lowercase: switch("do_lower_case").unwrap_or(true),
-            strip_accents: switch("strip_accents"),
-            tokenize_chinese_chars: switch("tokenize_chinese_chars").unwrap_or(true),
-            special_tokens: [
-                token("pad_token", "[PAD]"),
-                token("unk_token", "[UNK]"),
-                token("cls_token", "[CLS]"),
-                token("sep_token", "[SEP]"),
-                token("mask_token", "[MASK]"),
-            ],
-        })
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
-    std::fs::read(path).map_err(|cause| TokenizeError::Read {
-        path: path.to_path_buf(),
-        cause,
-    })
-}
-
-/// BERT's tokenizer over a vocabulary with one token per line.
-fn wordpiece(vocabulary: &str, settings: &Settings) -> Result<tokenizers::Tokenizer, String> {
-    let ids: serde_json::Map<String, Value> = vocabulary
-        .lines()
-        .enumerate()
-        .map(|(id, token)| (token.to_owned(), id.into()))
-        .collect();
-    let [_, unk, cls, sep, _] = &settings.special_tokens;
-    // Through JSON, because the builder wants a hash map of a crate that is none of our business.
-    let model = serde_json::json!({
-        "type": "WordPiece",
-        "unk_token": unk,
-        "continuing_subword_prefix": "##",
-        "max_input_chars_per_word": 100,
-        "vocab": ids,
-    });
-    let model = WordPiece::from_bytes(model.to_string()).map_err(|error| error.to_string())?;
-    let mut tokenizer = tokenizers::Tokenizer::new(model);
-    let id_of = |tokenizer: &tokenizers::Tokenizer, token: &str| {
-        tokenizer
-            .token_to_id(token)
-            .ok_or_else(|| format!("the special token {token:?} is not in the vocabulary"))
-    };
-    id_of(&tokenizer, unk)?;
-    let (cls_id, sep_id) = (id_of(&tokenizer, cls)?, id_of(&tokenizer, sep)?);
-    let normalizer = BertNormalizer::new(
-        true,
-        settings.tokenize_chinese_chars,
-        settings.strip_accents,
-        settings.lowercase,
-    );
-    tokenizer
-        .with_normalizer(Some(normalizer))
-        .map_err(|error| error.to_string())?;
-    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-    tokenizer.with_post_processor(Some(BertProcessing::new(
-        (sep.clone(), sep_id),
-        (cls.clone(), cls_id),
-    )));
-    let present: Vec<AddedToken> = settings
-        .special_tokens
-        .iter()
-        .filter(|token| tokenizer.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token.clone(), true))
-        .collect();
-    tokenizer
-        .add_special_tokens(present)
-        .map_err(|error| error.to_string())?;
-    Ok(tokenizer)
-}
-
 /// The special tokens that the post-processor puts before and after a text, found by trying it.
 fn frame(tokenizer: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
     let encode = |specials: bool| {
@@ -411,63 +308,11 @@ fn frame(tokenizer: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), Stri
     Ok((framed[..start].to_vec(), framed[end..].to_vec()))
 }
 
-/// Where a text may be cut so that tokenizing the parts one by one gives the tokens of the whole.
-///
-/// There are such places in BERT's pipeline: normalization looks at one character and its combining marks, words end
-/// at whitespace and around each Chinese character and punctuation mark, and WordPiece sees one word at a time.
-/// Added tokens are found before all that, so a cut must not fall into one.
-struct Cuts {
-    chinese: bool,
-    /// ASCII punctuation that no added token contains.
-    punctuation: Vec<char>,
-}
-
-impl Cuts {
-    /// `None` where the pipeline is another one, or an added token reaches across whitespace.
-    fn new(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
-        let (
-            Some(NormalizerWrapper::BertNormalizer(normalizer)),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_)),
-            ModelWrapper::WordPiece(_),
-        ) = (
-            tokenizer.get_normalizer(),
-            tokenizer.get_pre_tokenizer(),
-            tokenizer.get_model(),
-        )
-        else {
-            return None;
-        };
-        let added = tokenizer.get_added_tokens_decoder();
-        let reaches = |token: &AddedToken| {
-            token.lstrip || token.rstrip || !token.content.chars().all(|c| c.is_ascii_graphic())
-        };
-        if added.values().any(reaches) {
-            return None;
-        }
-        let in_added = |c: &char| added.values().any(|token| token.content.contains(*c));
-        let punctuation = ('!'..='~').filter(char::is_ascii_punctuation);
-        Some(Self {
-            chinese: normalizer.handle_chinese_chars,
-            punctuation: punctuation.filter(|c| !in_added(c)).collect(),
-        })
-    }
-
-    /// The first place after [`PIECE_BYTES`], or the end.
-    fn first(&self, text: &str) -> usize {
-        let start = (PIECE_BYTES..text.len()).find(|&index| text.is_char_boundary(index));
-        let Some(start) = start else {
-            return text.len();
-        };
-        let standing_alone = |c: char| {
-            matches!(c, ' ' | '\n' | '\r' | '\t')
-                || self.chinese && matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
-                || self.punctuation.contains(&c)
-        };
-        let mut characters = text[start..].char_indices();
-        characters
-            .find(|&(_, c)| standing_alone(c))
-            .map_or(text.len(), |(offset, c)| start + offset + c.len_utf8())
-    }
+fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
+    std::fs::read(path).map_err(|cause| TokenizeError::Read {
+        path: path.to_path_buf(),
+        cause,
+    })
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! Training data: rows cut into groups of one query and a few documents, read when asked for.
 
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+mod grouping;
 
-use configs::{DataConfig, DataKind, TrainSource};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use configs::{DataConfig, TrainSource};
 use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::dataset::{Dataset, DatasetError, TrainRow};
-use crate::random::{Purpose, below, generator, shuffle};
 use crate::sample::GroupId;
+use grouping::Grouping;
 
 /// Rows looked at together while groups are counted.
 const SCAN_ROWS: usize = 4096;
+/// Groups read before their memory is given back to the system.
+const RELEASE_READS: usize = 256;
 
 /// Why training data could not be opened or read.
 #[derive(Debug, Error)]
@@ -107,6 +111,8 @@ pub struct TrainSet {
     /// Number of groups before each row, and at the end of all.
     starts: Vec<u64>,
     counts: RowCounts,
+    /// Groups read so far.
+    reads: AtomicUsize,
 }
 
 /// Training data, cut into groups and read on demand: memory holds one number per row, no text.
@@ -198,6 +204,7 @@ impl TrainSet {
             },
             starts: vec![0],
             counts: RowCounts::default(),
+            reads: AtomicUsize::new(0),
             path,
         };
         set.count_groups(config.first_rank_thresh)?;
@@ -295,7 +302,11 @@ impl TrainSet {
         let slot = index - self.starts[row] as usize;
         let stored = self.dataset.train_row(row, self.grouping.kind)?;
         let stored = stored.expect("rows with nulls have no groups");
-        Ok(self.grouping.group(stored, row, slot))
+        let group = self.grouping.group(stored, row, slot);
+        if self.reads.fetch_add(1, Ordering::Relaxed) % RELEASE_READS == RELEASE_READS - 1 {
+            self.dataset.release();
+        }
+        Ok(group)
     }
 }
 
@@ -316,77 +327,10 @@ impl RowShape {
     }
 }
 
-/// How rows are cut into groups.
-#[derive(Debug, Clone, Copy)]
-struct Grouping {
-    kind: DataKind,
-    /// The positive included.
-    docs_per_query: usize,
-    swap_times: usize,
-}
-
-impl Grouping {
-    /// Number of groups of a row with `docs` documents.
-    fn groups(&self, docs: usize) -> usize {
-        match self.kind {
-            DataKind::Kd => docs / self.docs_per_query,
-            DataKind::PosNegs => (docs - 1) / (self.docs_per_query - 1),
-        }
-    }
-
-    /// Positions of the documents of group `slot`. kd: every step-th candidate from the `slot`-th on, step being the
-    /// number of groups, so that a group spans the whole ranking. posnegs: the positive and the `slot`-th run of
-    /// negatives.
-    fn positions(&self, docs: usize, row: usize, slot: usize) -> Vec<usize> {
-        match self.kind {
-            DataKind::Kd => {
-                let ranking = self.ranking(docs, row);
-                let step = self.groups(docs);
-                let positions = (0..self.docs_per_query).map(|i| ranking[slot + i * step]);
-                positions.collect()
-            }
-            DataKind::PosNegs => {
-                let negatives = self.docs_per_query - 1;
-                let first = 1 + slot * negatives;
-                std::iter::once(0).chain(first..first + negatives).collect()
-            }
-        }
-    }
-
-    /// The candidates' order: as stored, after `swap_times` random swaps (a full shuffle once there are as many
-    /// swaps as pairs of candidates). It depends on the row only, so that every pass sees the same groups.
-    fn ranking(&self, docs: usize, row: usize) -> Vec<usize> {
-        let mut ranking: Vec<usize> = (0..docs).collect();
-        if self.swap_times == 0 {
-            return ranking;
-        }
-        let mut rng = generator(0, Purpose::RankingSwaps, row as u64, 0);
-        if self.swap_times >= docs / 2 {
-            shuffle(&mut ranking, &mut rng);
-        } else {
-            for _ in 0..self.swap_times {
-                let (a, b) = (below(&mut rng, docs), below(&mut rng, docs));
-                ranking.swap(a, b);
-            }
-        }
-        ranking
-    }
-
-    fn group(&self, row: TrainRow<'_>, number: usize, slot: usize) -> TrainGroup {
-        let positions = self.positions(row.docs.len(), number, slot);
-        let pick = |docs: &[Cow<'_, str>]| positions.iter().map(|&i| docs[i].to_string()).collect();
-        TrainGroup {
-            docs: pick(&row.docs),
-            scores: row
-                .scores
-                .map(|scores| positions.iter().map(|&i| scores[i]).collect()),
-            query: row.query.into_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use configs::DataKind;
+
     use super::*;
 
     fn config(source: TrainSource, kind: DataKind, docs_per_query: usize) -> DataConfig {
@@ -455,25 +399,6 @@ mod tests {
         let data = open(rows, DataKind::PosNegs, 3).unwrap();
         let docs: Vec<String> = groups(&data).into_iter().map(|(_, docs)| docs).collect();
         assert_eq!(docs, ["Pab", "Pcd"]);
-    }
-
-    #[test]
-    fn swapped_rankings_are_permutations_that_stay_the_same() {
-        let grouping = |swap_times| Grouping {
-            kind: DataKind::Kd,
-            docs_per_query: 2,
-            swap_times,
-        };
-        for swap_times in [1, 3, 1000] {
-            let ranking = grouping(swap_times).ranking(20, 7);
-            assert_eq!(ranking, grouping(swap_times).ranking(20, 7));
-            let moved = (0..20).filter(|&i| ranking[i] != i).count();
-            assert!(moved <= 2 * swap_times, "{moved}");
-            let mut sorted = ranking.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..20).collect::<Vec<_>>());
-            assert_ne!(grouping(1000).ranking(20, 8), ranking);
-        }
     }
 
     #[test]

@@ -236,3 +236,81 @@ fn push_widths(data_type: &DataType, widths: &mut Vec<i64>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use arrow_array::{Int64Array, StringArray};
+    use arrow_ipc::writer::StreamWriter;
+    use arrow_schema::Field;
+
+    use super::*;
+
+    fn stream() -> Vec<u8> {
+        let fields = vec![
+            Field::new("text", DataType::Utf8, true),
+            Field::new("number", DataType::Int64, true),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let texts = StringArray::from(vec![Some("one"), None, Some("three")]);
+        let numbers = Int64Array::from(vec![1, 2, 3]);
+        let batch =
+            RecordBatch::try_new(schema.clone(), vec![Arc::new(texts), Arc::new(numbers)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        writer.write(&batch).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<usize, String> {
+        fs::write(path, bytes).unwrap();
+        let map = mapped::map(&fs::File::open(path).unwrap()).unwrap();
+        let (_, batches) = decode(&Arc::new(map))?;
+        Ok(batches.iter().map(RecordBatch::num_rows).sum())
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cut.arrow");
+        let whole = stream();
+        assert_eq!(decode_bytes(&path, &whole), Ok(6));
+        for length in 1..whole.len() {
+            let error = decode_bytes(&path, &whole[..length]).unwrap_err();
+            assert!(
+                error.contains("cut short") || length < 4,
+                "{length}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_damaged_byte_ends_in_a_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("damaged.arrow");
+        let whole = stream();
+        for position in 0..whole.len() {
+            for value in [0, 0xff, whole[position].wrapping_add(1)] {
+                let mut bytes = whole.clone();
+                bytes[position] = value;
+                // Some bytes do not matter, and a changed number is a number: only panics are at stake.
+                let _ = decode_bytes(&path, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("other");
+        let error = decode_bytes(&path, b"ARROW1\0\0").unwrap_err();
+        assert!(
+            error.contains("an Arrow file, not an Arrow stream"),
+            "{error}"
+        );
+        let error = decode_bytes(&path, b"query,docs").unwrap_err();
+        assert!(error.contains("this with 71 75 65 72"), "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Training rows out of record batches: which column means what, and of which types it may be.
+
+use std::borrow::Cow;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use configs::DataKind;
+
+use super::cells;
+use crate::dataset::{TrainRow, check_scores, required_columns, wrong_columns};
+
+/// The columns of a record batch, by their meaning in training data.
+pub(super) struct Columns<'a> {
+    pub(super) records: &'a RecordBatch,
+    pub(super) kind: DataKind,
+}
+
+impl<'a> Columns<'a> {
+    /// A kd row; `None` when a text or score of it is null.
+    pub(super) fn kd_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = self.text("query", row)?;
+        let docs = self.texts("docs", row)?;
+        let scores = match self.records.column_by_name("scores") {
+            Some(column) => Some(scores(column, row)?),
+            None => None,
+        };
+        let first_rank = self.records.column_by_name("first_rank");
+        let first_rank = first_rank.and_then(|column| cells::integer(column, row));
+        let (Some(query), Some(docs), false) = (query, docs, scores == Some(None)) else {
+            return Ok(None);
+        };
+        let scores = scores
+            .flatten()
+            .map(|scores| check_scores(docs.len(), &scores));
+        Ok(Some(TrainRow {
+            query,
+            docs,
+            scores: scores.transpose()?,
+            first_rank: first_rank.map(|rank| rank.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
+        }))
+    }
+
+    /// A posnegs row; `None` when a text of it is null.
+    pub(super) fn pos_negs_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = self.text("query", row)?;
+        let pos = self.text("pos", row)?;
+        let negs = self.texts("negs", row)?;
+        let (Some(query), Some(pos), Some(negs)) = (query, pos, negs) else {
+            return Ok(None);
+        };
+        Ok(Some(TrainRow {
+            query,
+            docs: std::iter::once(pos).chain(negs).collect(),
+            scores: None,
+            first_rank: None,
+        }))
+    }
+
+    fn column(&self, name: &str) -> Result<&'a ArrayRef, String> {
+        self.records.column_by_name(name).ok_or_else(|| {
+            let schema = self.records.schema_ref();
+            let missing = required_columns(self.kind)
+                .iter()
+                .find(|required| schema.index_of(required).is_err())
+                .unwrap_or(&name);
+            wrong_columns(
+                self.kind,
+                missing,
+                schema.fields().iter().map(|field| field.name().as_str()),
+            )
+        })
+    }
+
+    fn text(&self, name: &str, row: usize) -> Result<Option<Cow<'a, str>>, String> {
+        let column = self.column(name)?;
+        if !cells::is_text(column.data_type()) {
+            return Err(format!(
+                "column `{name}` holds {}, expected strings",
+                column.data_type()
+            ));
+        }
+        Ok(cells::text(column, row).map(Cow::Borrowed))
+    }
+
+    /// The strings of a list; `None` where it or one of them is null.
+    fn texts(&self, name: &str, row: usize) -> Result<Option<Vec<Cow<'a, str>>>, String> {
+        let column = self.column(name)?;
+        if !cells::item_type(column.data_type()).is_some_and(cells::is_text) {
+            let found = column.data_type();
+            return Err(format!(
+                "column `{name}` holds {found}, expected lists of strings"
+            ));
+        }
+        Ok(cells::list(column, row).and_then(|(items, range)| {
+            range
+                .map(|item| cells::text(items, item).map(Cow::Borrowed))
+                .collect()
+        }))
+    }
+}
+
+/// The numbers of a list; `None` where it or one of them is null.
+fn scores(column: &ArrayRef, row: usize) -> Result<Option<Vec<f64>>, String> {
+    let numeric = cells::item_type(column.data_type())
+        .is_some_and(|item| item.is_integer() || item.is_floating());
+    if !numeric {
+        return Err(format!(
+            "column `scores` holds {}, expected lists of numbers",
+            column.data_type()
+        ));
+    }
+    Ok(cells::list(column, row)
+        .and_then(|(items, range)| range.map(|item| cells::number(items, item)).collect()))
+}

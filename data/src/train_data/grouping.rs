@@ -1,0 +1,105 @@
+//! How a row becomes groups: strided for kd, consecutive runs of negatives for posnegs.
+
+use std::borrow::Cow;
+
+use configs::DataKind;
+
+use super::TrainGroup;
+use crate::dataset::TrainRow;
+use crate::random::{Purpose, below, generator, shuffle};
+
+/// How rows are cut into groups.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grouping {
+    /// What the rows are.
+    pub(super) kind: DataKind,
+    /// Documents of a group, the positive included.
+    pub(super) docs_per_query: usize,
+    /// Random swaps in each kd row's ranking.
+    pub(super) swap_times: usize,
+}
+
+impl Grouping {
+    /// Number of groups of a row with `docs` documents.
+    pub(super) fn groups(&self, docs: usize) -> usize {
+        match self.kind {
+            DataKind::Kd => docs / self.docs_per_query,
+            DataKind::PosNegs => (docs - 1) / (self.docs_per_query - 1),
+        }
+    }
+
+    /// Positions of the documents of group `slot`. kd: every step-th candidate from the `slot`-th on, step being the
+    /// number of groups, so that a group spans the whole ranking. posnegs: the positive and the `slot`-th run of
+    /// negatives.
+    fn positions(&self, docs: usize, row: usize, slot: usize) -> Vec<usize> {
+        match self.kind {
+            DataKind::Kd => {
+                let ranking = self.ranking(docs, row);
+                let step = self.groups(docs);
+                let positions = (0..self.docs_per_query).map(|i| ranking[slot + i * step]);
+                positions.collect()
+            }
+            DataKind::PosNegs => {
+                let negatives = self.docs_per_query - 1;
+                let first = 1 + slot * negatives;
+                std::iter::once(0).chain(first..first + negatives).collect()
+            }
+        }
+    }
+
+    /// The candidates' order: as stored, after `swap_times` random swaps (a full shuffle once there are as many
+    /// swaps as pairs of candidates). It depends on the row only, so that every pass sees the same groups.
+    fn ranking(&self, docs: usize, row: usize) -> Vec<usize> {
+        let mut ranking: Vec<usize> = (0..docs).collect();
+        if self.swap_times == 0 {
+            return ranking;
+        }
+        let mut rng = generator(0, Purpose::RankingSwaps, row as u64, 0);
+        if self.swap_times >= docs / 2 {
+            shuffle(&mut ranking, &mut rng);
+        } else {
+            for _ in 0..self.swap_times {
+                let (a, b) = (below(&mut rng, docs), below(&mut rng, docs));
+                ranking.swap(a, b);
+            }
+        }
+        ranking
+    }
+
+    /// Group `slot` of row `number`.
+    pub(super) fn group(&self, row: TrainRow<'_>, number: usize, slot: usize) -> TrainGroup {
+        let positions = self.positions(row.docs.len(), number, slot);
+        let pick = |docs: &[Cow<'_, str>]| positions.iter().map(|&i| docs[i].to_string()).collect();
+        TrainGroup {
+            docs: pick(&row.docs),
+            scores: row
+                .scores
+                .map(|scores| positions.iter().map(|&i| scores[i]).collect()),
+            query: row.query.into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swapped_rankings_are_permutations_that_stay_the_same() {
+        let grouping = |swap_times| Grouping {
+            kind: DataKind::Kd,
+            docs_per_query: 2,
+            swap_times,
+        };
+        for swap_times in [1, 3, 1000] {
+            let ranking = grouping(swap_times).ranking(20, 7);
+            assert_eq!(ranking, grouping(swap_times).ranking(20, 7));
+            let moved = (0..20).filter(|&i| ranking[i] != i).count();
+            assert!(moved <= 2 * swap_times, "{moved}");
+            let mut sorted = ranking.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..20).collect::<Vec<_>>());
+            assert_ne!(grouping(1000).ranking(20, 8), ranking);
+        }
+    }
+}
