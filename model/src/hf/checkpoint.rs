@@ -194,7 +194,10 @@ fn scan_torch(path: &Path) -> Result<Vec<(String, StoredTensor)>, ImportError> {
         {
             ImportError::io(path)(source)
         }
-        error => bad(path, format!("not a readable PyTorch file ({error})")),
+        error => bad(
+            path,
+            format!("truncated, damaged, or not a PyTorch file ({error})"),
+        ),
     })?;
     let file: Arc<Path> = path.into();
     Ok(reader
@@ -270,7 +273,7 @@ mod tests {
             (name, cut, "truncated"),
             (name, &longer, "bytes, expected"),
             ("pytorch_model.bin", b"", "the file is empty"),
-            ("pytorch_model.bin", b"hello", "not a readable PyTorch file"),
+            ("pytorch_model.bin", b"hello", "not a PyTorch file"),
             (
                 index,
                 br#"{"weight_map": {"w": "../w"}}"#,

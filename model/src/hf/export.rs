@@ -151,9 +151,13 @@ fn write_weights(
     let mut file = AtomicFile::create(path)?;
     let write = |file: &mut AtomicFile, bytes: &[u8]| {
         let result = file.write_all(bytes);
-        result.map_err(|cause| OutputError::Write {
-            path: path.to_path_buf(),
-            cause,
+        // The file's own errors name its path already.
+        result.map_err(|error| match error.downcast() {
+            Ok(named) => named,
+            Err(cause) => OutputError::Write {
+                path: path.to_path_buf(),
+                cause,
+            },
         })
     };
     write(&mut file, &header(&tensors, weight_type))?;
