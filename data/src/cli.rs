@@ -1,12 +1,14 @@
 //! The command line of `ellzero-data`.
 
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use data::beir::{BeirDir, Documents};
+use data::output::AtomicFile;
 use data::qrels::UnknownIds;
 use data::{Dataset, DocumentFrequencies, Idf, Tokenizer};
 
@@ -146,9 +148,10 @@ fn convert(args: &ConvertArgs, quiet: bool) -> Result<()> {
 
 fn inspect(args: &InspectArgs) -> Result<()> {
     let tokenizer = args.tokenizer.as_deref().map(tokenizer).transpose()?;
-    let mut out = io::stdout().lock();
+    let mut out = AtomicFile::create(Path::new("-"))?;
     if !BeirDir::is_at(&args.path) {
-        return inspect_dataset(&args.path, args.rows, tokenizer.as_ref(), &mut out);
+        inspect_dataset(&args.path, args.rows, tokenizer.as_ref(), &mut out)?;
+        return Ok(out.finish()?);
     }
     let beir = BeirDir::open(&args.path)?;
     for (title, path) in [
@@ -158,7 +161,8 @@ fn inspect(args: &InspectArgs) -> Result<()> {
         writeln!(out, "{title}: {}", path.display())?;
         inspect_dataset(path, args.rows, tokenizer.as_ref(), &mut out)?;
     }
-    inspect_judgements(&beir, &mut out)
+    inspect_judgements(&beir, &mut out)?;
+    Ok(out.finish()?)
 }
 
 fn inspect_dataset(
@@ -190,12 +194,12 @@ fn inspect_dataset(
 }
 
 fn inspect_judgements(beir: &BeirDir, out: &mut impl Write) -> Result<()> {
-    let mut documents = std::collections::HashSet::new();
+    let mut documents = HashSet::new();
     for document in beir.documents()? {
         documents.insert(document?.id);
     }
     let queries = beir.queries()?.into_iter().map(|query| query.id);
-    let queries: std::collections::HashSet<String> = queries.collect();
+    let queries: HashSet<String> = queries.collect();
     for split in beir.splits() {
         let qrels = beir.qrels(&split)?;
         let judgements: usize = qrels.values().map(|documents| documents.len()).sum();

@@ -27,11 +27,11 @@ fn main() -> ExitCode {
 
 /// Whether the reader of our output went away (`ellzero-data inspect x | head -1`), which is its right.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let output = match (error.downcast_ref(), error.downcast_ref()) {
+    let nested = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(IdfError::Write(error)), _) | (_, Some(ConvertError::Output(error))) => Some(error),
-        _ => None,
+        _ => error.downcast_ref(),
     };
     let direct = error.downcast_ref::<io::Error>();
-    output.is_some_and(OutputError::is_broken_pipe)
+    nested.is_some_and(OutputError::is_broken_pipe)
         || direct.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -12,7 +12,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 #[derive(Debug, Error)]
 pub enum OutputError {
     /// The system refused: full or read-only disk, missing folder, no permission.
-    #[error("cannot write {}: {cause}{}", path.display(), advice(cause))]
+    #[error("{}", describe(path, cause))]
     Write {
         /// Output asked for.
         path: PathBuf,
@@ -27,8 +27,15 @@ pub enum OutputError {
     },
 }
 
-fn advice(cause: &io::Error) -> &'static str {
-    match cause.kind() {
+fn describe(path: &Path, cause: &io::Error) -> String {
+    // The `Write` side of an `AtomicFile` names the path already.
+    if cause
+        .get_ref()
+        .is_some_and(|inner| inner.is::<OutputError>())
+    {
+        return cause.to_string();
+    }
+    let advice = match cause.kind() {
         io::ErrorKind::NotFound => "; create its folder first",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space or choose another place"
@@ -37,7 +44,8 @@ fn advice(cause: &io::Error) -> &'static str {
             "; choose a place you may write to"
         }
         _ => "",
-    }
+    };
+    format!("cannot write {}: {cause}{advice}", path.display())
 }
 
 impl OutputError {
@@ -302,6 +310,9 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::StorageFull);
             assert!(error.to_string().contains("/dev/full"), "{error}");
             assert!(error.to_string().contains("free some space"), "{error}");
+            let message = error.to_string();
+            let wrapped = file.error(error).to_string();
+            assert_eq!(wrapped, message);
         }
     }
 

@@ -239,8 +239,7 @@ fn push_widths(data_type: &DataType, widths: &mut Vec<i64>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
+    use std::io::Write;
 
     use arrow_array::{Int64Array, StringArray};
     use arrow_ipc::writer::StreamWriter;
@@ -264,21 +263,20 @@ mod tests {
         writer.into_inner().unwrap()
     }
 
-    fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<usize, String> {
-        fs::write(path, bytes).unwrap();
-        let map = mapped::map(&fs::File::open(path).unwrap()).unwrap();
+    fn decode_bytes(bytes: &[u8]) -> Result<usize, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let map = mapped::map(&file).unwrap();
         let (_, batches) = decode(&Arc::new(map))?;
         Ok(batches.iter().map(RecordBatch::num_rows).sum())
     }
 
     #[test]
     fn every_cut_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cut.arrow");
         let whole = stream();
-        assert_eq!(decode_bytes(&path, &whole), Ok(6));
+        assert_eq!(decode_bytes(&whole), Ok(6));
         for length in 1..whole.len() {
-            let error = decode_bytes(&path, &whole[..length]).unwrap_err();
+            let error = decode_bytes(&whole[..length]).unwrap_err();
             assert!(
                 error.contains("cut short") || length < 4,
                 "{length}: {error}"
@@ -288,29 +286,25 @@ mod tests {
 
     #[test]
     fn no_damaged_byte_ends_in_a_panic() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("damaged.arrow");
         let whole = stream();
         for position in 0..whole.len() {
             for value in [0, 0xff, whole[position].wrapping_add(1)] {
                 let mut bytes = whole.clone();
                 bytes[position] = value;
                 // Some bytes do not matter, and a changed number is a number: only panics are at stake.
-                let _ = decode_bytes(&path, &bytes);
+                let _ = decode_bytes(&bytes);
             }
         }
     }
 
     #[test]
     fn other_formats_are_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("other");
-        let error = decode_bytes(&path, b"ARROW1\0\0").unwrap_err();
+        let error = decode_bytes(b"ARROW1\0\0").unwrap_err();
         assert!(
             error.contains("an Arrow file, not an Arrow stream"),
             "{error}"
         );
-        let error = decode_bytes(&path, b"query,docs").unwrap_err();
+        let error = decode_bytes(b"query,docs").unwrap_err();
         assert!(error.contains("this with 71 75 65 72"), "{error}");
     }
 }
