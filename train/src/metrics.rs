@@ -77,10 +77,29 @@ pub struct EvalRow<'a> {
     pub step: usize,
     /// Passes over the data so far.
     pub epoch: f64,
-    /// By data set.
-    pub eval: &'a BTreeMap<String, DatasetReport>,
+    /// By data set, then by the names that results.json uses.
+    pub eval: BTreeMap<&'a str, BTreeMap<&'static str, f64>>,
     /// Duration of the evaluation in seconds.
     pub eval_s: f64,
+}
+
+impl<'a> EvalRow<'a> {
+    /// The row of an evaluation.
+    pub fn new(
+        step: usize,
+        epoch: f64,
+        reports: &'a BTreeMap<String, DatasetReport>,
+        eval_s: f64,
+    ) -> Self {
+        let figures =
+            |(name, report): (&'a String, &DatasetReport)| (name.as_str(), report.figures().into());
+        Self {
+            step,
+            epoch,
+            eval: reports.iter().map(figures).collect(),
+            eval_s,
+        }
+    }
 }
 
 /// nDCG@10 and sizes of one evaluation, as a row of `metrics.jsonl` has them.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use configs::TrainConfig;
-use data::output::write_file;
+use data::output::{OutputError, write_file};
 
 use crate::error::TrainError;
 
@@ -128,7 +128,10 @@ impl RunDir {
         recipe: &[u8],
         config: &TrainConfig,
     ) -> Result<(), TrainError> {
-        fs::create_dir_all(&self.path).map_err(TrainError::io(&self.path))?;
+        fs::create_dir_all(&self.path).map_err(|cause| OutputError::Write {
+            path: self.path.clone(),
+            cause,
+        })?;
         self.remove_debris()?;
         if start == Start::Overwrite {
             self.remove_run()?;

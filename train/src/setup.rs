@@ -68,8 +68,8 @@ impl Setup {
         device: &Device,
         checkpoint: Option<&Path>,
     ) -> Result<(Self, TrainState), TrainError> {
-        let tokenizer = Tokenizer::from_dir(Path::new(&config.model.tokenizer))?;
         let encoder = hf::load_config(Path::new(&config.model.name_or_path))?;
+        let tokenizer = Tokenizer::from_dir(Path::new(&config.model.tokenizer))?;
         check_sizes(config, &tokenizer, &encoder)?;
         let initial_idf = initial_idf(config, &tokenizer)?;
         let eval_data = config.run.eval_data.iter();

@@ -267,12 +267,9 @@ impl Trainer<'_> {
             reports.insert(name, report);
         }
         if !reports.is_empty() {
-            self.metrics.append(&EvalRow {
-                step,
-                epoch: self.setup.epoch(step),
-                eval: &reports,
-                eval_s: began.elapsed().as_secs_f64(),
-            })?;
+            let (epoch, eval_s) = (self.setup.epoch(step), began.elapsed().as_secs_f64());
+            self.metrics
+                .append(&EvalRow::new(step, epoch, &reports, eval_s))?;
         }
         Ok(reports)
     }
