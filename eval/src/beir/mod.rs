@@ -8,8 +8,8 @@ use std::time::Instant;
 use data::beir::{BeirDir, BeirError, Qrels};
 use data::qrels::UnknownIds;
 use data::{Idf, Tokenizer};
+use model::SparseVector;
 use model::sparse::SparseError;
-use model::{SparseEncoder, SparseVector};
 
 use crate::metric::{self, Average, Measure, TokenCounts};
 use crate::ranking::Run;
@@ -57,7 +57,10 @@ pub enum EvalError {
     /// The queries cannot be searched.
     #[error(transparent)]
     Search(#[from] SearchError),
-    /// Nothing to search.
+    /// Nothing to search in.
+    #[error("data set {0}: there is no document in corpus.jsonl")]
+    NoDocuments(String),
+    /// Nothing to search for.
     #[error(
         "data set {dir}: none of the {judged} queries judged in split `{split}` is in queries.jsonl"
     )]
@@ -69,22 +72,6 @@ pub enum EvalError {
         /// Queries with judgements.
         judged: usize,
     },
-}
-
-/// Evaluates a model on one split of a BEIR directory, all in memory.
-///
-/// Averages are over every judged query. A hit whose id is the query's own is dropped.
-///
-/// # Errors
-///
-/// If the data set cannot be read or a text cannot be tokenized.
-pub fn evaluate_model(
-    encoder: &SparseEncoder,
-    dir: &BeirDir,
-    split: &str,
-    options: &EvalOptions,
-) -> Result<DatasetReport, EvalError> {
-    evaluate(encoder, dir, split, options)
 }
 
 /// Evaluates what needs no model: IDF-weighted queries against `log1p(tf)` of the documents' tokens.
@@ -102,7 +89,9 @@ pub fn evaluate_lexical(
     evaluate(&LexicalEncoder { tokenizer, idf }, dir, split, options)
 }
 
-/// Evaluates any encoder; see [`evaluate_model`].
+/// Evaluates an encoder, such as [`model::SparseEncoder`], on one split of a BEIR directory, all in memory.
+///
+/// Averages are over every judged query. A hit whose id is the query's own is dropped.
 ///
 /// # Errors
 ///
@@ -174,6 +163,9 @@ pub fn index_documents(
         if let Some(progress) = progress {
             progress(builder.len());
         }
+    }
+    if builder.is_empty() {
+        return Err(EvalError::NoDocuments(dir.name()));
     }
     Ok(builder.finish()?)
 }

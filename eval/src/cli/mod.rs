@@ -28,10 +28,10 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 struct CommonArguments {
     /// Threads to use [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, display_order = 1000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// No progress and no notices, only results and errors
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1000)]
     quiet: bool,
 }
 

@@ -43,6 +43,9 @@ impl IndexArguments {
             writer.add(&row.id, &vocabulary.intern_vector(row.vector))?;
             progress.update(number);
         }
+        if writer.is_empty() {
+            bail!("{}: there is no vector in it", self.input.display());
+        }
         let documents = writer.finish(&vocabulary)?;
         progress.finish();
         notice(

@@ -7,76 +7,10 @@ use std::path::{Path, PathBuf};
 use model::SparseVector;
 use rayon::prelude::*;
 
-use super::Vocabulary;
-use super::index_file;
+use super::block::Block;
 use super::inverted_index::{InvertedIndex, POSTING_BYTES};
 use super::section::{Section, StringTable, StringTableBuilder};
-
-/// Why an index cannot be built, written, or opened.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// Two documents with one id.
-    #[error(
-        "document id `{id}` occurs twice: documents {first} and {second} of the input; ids must be unique"
-    )]
-    DuplicateId {
-        /// The id.
-        id: String,
-        /// Position of the first, from 1.
-        first: usize,
-        /// Position of the second, from 1.
-        second: usize,
-    },
-    /// More documents than 32-bit numbers.
-    #[error("an index holds at most 2^32 documents: split the collection")]
-    TooManyDocuments,
-    /// Reading or mapping failed.
-    #[error("{path}: {cause}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// A block could not be put aside.
-    #[error("cannot write into {path}: {cause}", path = path.display())]
-    Write {
-        /// The index folder.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// The index file could not be written.
-    #[error("{0}")]
-    Output(#[from] io::Error),
-    /// The folder holds no index.
-    #[error(
-        "{path}: not an ellzero index; build one with `ellzero-eval index --input vectors.jsonl --output DIR`",
-        path = path.display()
-    )]
-    NotAnIndex {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Written by another version of this program.
-    #[error("{path}: index format {found}, this version reads {expected}: build the index anew", path = path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// Ours.
-        expected: u32,
-    },
-    /// The bytes are not those that were written.
-    #[error("{path}: the index is damaged ({what}): build it anew", path = path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// Which check failed.
-        what: String,
-    },
-}
+use super::{IndexError, Vocabulary, index_file};
 
 /// Builds an [`InvertedIndex`] in memory, 16 bytes per non-zero weight at its peak.
 #[derive(Debug, Default)]
@@ -165,11 +99,16 @@ impl IndexWriter {
     /// If a full block cannot be put aside.
     pub fn add(&mut self, id: &str, vector: &SparseVector) -> Result<(), IndexError> {
         self.builder.add(id, vector)?;
-        if self.builder.block.tokens.len() >= self.block_postings {
+        if self.builder.block.num_postings() >= self.block_postings {
             self.put_block_aside()
                 .map_err(|cause| self.write_error(cause))?;
         }
         Ok(())
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.builder.is_empty()
     }
 
     /// Joins the blocks and puts the finished file in place; `vocabulary` names the tokens. Returns the number of
@@ -214,7 +153,7 @@ impl IndexWriter {
 
     fn put_block_aside(&mut self) -> io::Result<()> {
         let block = std::mem::take(&mut self.builder.block);
-        let first_doc = self.builder.len() - block.row_ends.len();
+        let first_doc = self.builder.len() - block.num_rows();
         let (offsets, postings) = block.invert(first_doc as u32);
         let mut file = BufWriter::new(tempfile::tempfile_in(&self.dir)?);
         file.write_all(&postings)?;
@@ -259,55 +198,6 @@ impl Segment {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
-    }
-}
-
-/// Document vectors waiting to be inverted.
-#[derive(Debug, Default)]
-struct Block {
-    row_ends: Vec<usize>,
-    tokens: Vec<u32>,
-    weights: Vec<f32>,
-    counts: Vec<u64>,
-}
-
-impl Block {
-    fn push(&mut self, vector: &SparseVector) {
-        let needed = vector.ids.last().map_or(0, |&last| last as usize + 1);
-        if needed > self.counts.len() {
-            self.counts.resize(needed, 0);
-        }
-        for &token in &vector.ids {
-            self.counts[token as usize] += 1;
-        }
-        self.tokens.extend_from_slice(&vector.ids);
-        self.weights.extend_from_slice(&vector.weights);
-        self.row_ends.push(self.tokens.len());
-    }
-
-    /// Offsets by token (in postings) and the postings, each a document number and a weight; documents are
-    /// numbered from `first_doc`.
-    fn invert(self, first_doc: u32) -> (Vec<u64>, Vec<u8>) {
-        let mut offsets = vec![0; self.counts.len() + 1];
-        for (token, count) in self.counts.iter().enumerate() {
-            offsets[token + 1] = offsets[token] + count;
-        }
-        let mut next = offsets.clone();
-        let mut postings = vec![0; self.tokens.len() * POSTING_BYTES];
-        let (slots, _) = postings.as_chunks_mut::<POSTING_BYTES>();
-        let mut start = 0;
-        for (row, &end) in self.row_ends.iter().enumerate() {
-            let doc = (first_doc + row as u32).to_le_bytes();
-            for entry in start..end {
-                let slot = &mut next[self.tokens[entry] as usize];
-                let posting = &mut slots[*slot as usize];
-                posting[..4].copy_from_slice(&doc);
-                posting[4..].copy_from_slice(&self.weights[entry].to_le_bytes());
-                *slot += 1;
-            }
-            start = end;
-        }
-        (offsets, postings)
     }
 }
 

@@ -13,7 +13,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use data::output::AtomicFile;
@@ -169,18 +169,20 @@ fn map_file(file: &File) -> io::Result<Mmap> {
 }
 
 /// The places of the sections, after all checksums were found right.
-fn section_ranges(path: &PathBuf, map: &[u8]) -> Result<[Range<usize>; 6], IndexError> {
+fn section_ranges(path: &Path, map: &[u8]) -> Result<[Range<usize>; 6], IndexError> {
     let corrupt = |what: String| IndexError::Corrupt {
-        path: path.clone(),
+        path: path.to_owned(),
         what,
     };
     if map.len() < HEADER_BYTES || &map[..MAGIC.len()] != MAGIC {
-        return Err(IndexError::NotAnIndex { path: path.clone() });
+        return Err(IndexError::NotAnIndex {
+            path: path.to_owned(),
+        });
     }
     let found = u32_at(map, MAGIC.len());
     if found != VERSION {
         return Err(IndexError::Version {
-            path: path.clone(),
+            path: path.to_owned(),
             found,
             expected: VERSION,
         });

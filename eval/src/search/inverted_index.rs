@@ -139,7 +139,9 @@ mod tests {
         (0..count)
             .map(|_| {
                 (0..tokens)
-                    .filter_map(|token| (next() % 4 == 0).then(|| (token, (1 + next() % 3) as f32)))
+                    .map(|token| (token, next()))
+                    .filter(|(_, draw)| draw % 4 == 0)
+                    .map(|(token, draw)| (token, (1 + draw / 4 % 3) as f32))
                     .collect()
             })
             .collect()

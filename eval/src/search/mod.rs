@@ -1,6 +1,8 @@
 //! Finding the documents with the largest dot product with a query.
 
+mod block;
 mod builder;
+mod error;
 mod index_file;
 mod inverted_index;
 mod section;
@@ -10,15 +12,11 @@ mod vocabulary;
 use crate::ranking::{Hit, Run};
 use model::SparseVector;
 
-pub use builder::{IndexBuilder, IndexError, IndexWriter};
+pub use builder::{IndexBuilder, IndexWriter};
+pub use error::{IndexError, SearchError};
 pub use index_file::INDEX_FILE;
 pub use inverted_index::InvertedIndex;
 pub use vocabulary::Vocabulary;
-
-/// Why a search failed.
-#[derive(Debug, thiserror::Error)]
-#[error("search failed: {0}")]
-pub struct SearchError(pub String);
 
 /// Something that ranks a collection's documents for sparse queries.
 pub trait Searcher {

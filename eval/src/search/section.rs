@@ -53,7 +53,7 @@ impl Section {
         rest.is_empty()
             && numbers().next() == Some(0)
             && numbers().is_sorted()
-            && numbers().last() == Some(end)
+            && numbers().next_back() == Some(end)
     }
 }
 
