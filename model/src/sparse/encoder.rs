@@ -1,12 +1,10 @@
 //! Text to sparse vectors with a loaded model: what evaluation, indexing and serving use.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use configs::Activation;
 use data::{BatchLimit, Idf, TokenBatch, Tokenizer, bucket};
-use serde_json::Value;
 
 use super::{SparseVector, idf_query};
 use crate::hf::{self, ImportOptions, ImportReport};
@@ -68,7 +66,7 @@ pub struct SparseEncoder {
 /// Why a model directory cannot be used or a text cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum SparseError {
-    /// Weights or config.json.
+    /// Weights, config.json or pooling settings.
     #[error(transparent)]
     Import(#[from] hf::ImportError),
     /// Tokenizer files or tokenization.
@@ -90,16 +88,6 @@ pub enum SparseError {
         /// Rows of the decoder.
         model: usize,
     },
-    /// A pooling config that names an activation this version does not know.
-    #[error(
-        "{path}: activation_function is {found}, expected \"relu\" or \"log1p_relu\"; override it with --activation"
-    )]
-    Pooling {
-        /// The file.
-        path: PathBuf,
-        /// Its value.
-        found: String,
-    },
 }
 
 /// What [`SparseEncoder::load`] has to say besides the encoder.
@@ -115,7 +103,7 @@ impl SparseEncoder {
     /// Loads a model directory.
     ///
     /// Queries are inference-free where an IDF table is given or the directory has an `idf.json`, and siamese
-    /// otherwise. The activation comes from `options`, else from the sentence-transformers pooling config.
+    /// otherwise. The activation comes from `options`, else from what the model's files state.
     ///
     /// # Errors
     ///
@@ -145,7 +133,7 @@ impl SparseEncoder {
         };
         let named = match options.activation {
             Some(activation) => Some(activation),
-            None => pooling_activation(dir)?,
+            None => hf::stored_activation(dir)?,
         };
         let encoder = Self {
             max_len: options.max_len.min(config.max_positions),
@@ -277,23 +265,5 @@ impl SparseEncoder {
                 }
             })
             .collect()
-    }
-}
-
-/// The activation of a sentence-transformers SpladePooling module, where the directory has one.
-fn pooling_activation(dir: &Path) -> Result<Option<Activation>, SparseError> {
-    let candidates = ["document_1_SpladePooling/config.json", "1_SpladePooling/config.json"];
-    let Some(path) = candidates.iter().map(|name| dir.join(name)).find(|path| path.is_file()) else {
-        return Ok(None);
-    };
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    let config: Value = serde_json::from_str(&text).unwrap_or_default();
-    match config["activation_function"].as_str() {
-        Some("relu") => Ok(Some(Activation::Relu)),
-        Some("log1p_relu") => Ok(Some(Activation::L1Relu)),
-        _ => Err(SparseError::Pooling {
-            path,
-            found: config["activation_function"].to_string(),
-        }),
     }
 }
