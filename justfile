@@ -28,8 +28,8 @@ quickstart:
 scifact:
     cargo build --release --workspace
     mkdir -p outputs/scifact-train
-    {{mine}} --split train --output outputs/scifact-train/claims.jsonl
-    {{mine}} --queries titles --sample 2000 --output outputs/scifact-train/titles.jsonl
+    {{mine}} --split train --depth 10 --output outputs/scifact-train/claims.jsonl
+    {{mine}} --queries titles --sample 2000 --depth 5 --output outputs/scifact-train/titles.jsonl
     target/release/ellzero-train configs/scifact.yaml
 
-mine := "target/release/ellzero-eval mine --model bm25 --data ../shared/data/scifact --depth 10"
+mine := "target/release/ellzero-eval mine --model bm25 --data ../shared/data/scifact"
