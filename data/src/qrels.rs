@@ -119,7 +119,9 @@ pub fn read_qrels(path: &Path) -> Result<Qrels, QrelsError> {
             continue;
         }
         let judgement = parse(&line.text);
-        let is_header = is_first && judgement.is_none() && columns(&line.text).is_some();
+        // Only BEIR's three columns have a header.
+        let is_header =
+            is_first && judgement.is_none() && line.text.split_whitespace().count() == 3;
         is_first = false;
         if is_header {
             continue;
