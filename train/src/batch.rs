@@ -92,6 +92,7 @@ impl BatchMaker<'_> {
 
 /// The queries of a batch, on a device.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one per batch")]
 pub enum Queries {
     /// For the document encoder.
     Siamese(TokenTensors),

@@ -72,9 +72,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let device = select(arguments.device)?;
     let (setup, state) = Setup::load(&config, &device, checkpoint.as_deref())?;
     setup.notes.iter().for_each(|note| info!("{note}"));
+    setup.warnings.iter().for_each(|warning| warn!("{warning}"));
     check_memory(&setup);
     if arguments.dry_run {
-        println!("{setup}\nNothing is wrong. Nothing was run or written.");
+        println!(
+            "{}Nothing is wrong. Nothing was run or written.",
+            table::summary(&setup)?
+        );
         return Ok(ExitCode::SUCCESS);
     }
     dir.create(start, &fs::read(&path)?, &config)?;

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod error;
 pub mod evaluation;
+pub mod figures;
 pub mod loss;
 pub mod memory;
 pub mod metrics;

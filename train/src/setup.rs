@@ -1,6 +1,7 @@
 //! Everything a run needs, loaded and checked before its first step.
 
-use std::fmt;
+mod checks;
+
 use std::path::Path;
 
 use burn::module::Module;
@@ -18,6 +19,7 @@ use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
 use crate::step::Trainable;
+use checks::{check_sizes, check_unchanged};
 
 /// What stays the same from the first step of a run to the last.
 pub struct Setup {
@@ -43,6 +45,8 @@ pub struct Setup {
     pub total_steps: usize,
     /// What the user should know, in sentences.
     pub notes: Vec<String>,
+    /// What the user should do something about.
+    pub warnings: Vec<String>,
 }
 
 /// What every step changes.
@@ -95,7 +99,8 @@ impl Setup {
             batches_per_epoch: sampler.batches_per_epoch(),
             eval_sets,
             total_steps: total_steps(config, sampler.batches_per_epoch()),
-            notes: precision_note(config).into_iter().collect(),
+            notes: Vec::new(),
+            warnings: precision_warning(config).into_iter().collect(),
         };
         setup.batch_maker().make(&first_groups(&setup.data))?;
         for set in setup.data.sets() {
@@ -131,7 +136,7 @@ impl Setup {
             checkpoint::restore(dir, &stored, trainable, optimizer, &self.device)?;
             state.step = stored.step;
             if stored.total_steps != self.total_steps {
-                self.notes.push(format!(
+                self.warnings.push(format!(
                     "the run was to have {} steps and now has {}: the learning rate follows the new number",
                     stored.total_steps, self.total_steps
                 ));
@@ -197,7 +202,7 @@ impl Setup {
             tokenizer: &self.tokenizer,
             idf,
             activation: self.config.model.activation,
-            max_seq_len: self.config.data.eval_max_seq_len,
+            max_seq_len: (self.config.data.eval_max_seq_len).min(self.encoder.max_positions),
             weight_type: WeightType::F32,
             layouts: Layout::usual(self.config.model.activation),
         }
@@ -212,49 +217,6 @@ impl Setup {
     /// What the run will need.
     pub fn memory(&self) -> MemoryEstimate {
         MemoryEstimate::new(&self.config, &self.encoder, self.parameters)
-    }
-}
-
-/// What a dry run prints.
-impl fmt::Display for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (config, encoder, memory) = (&self.config, &self.encoder, self.memory());
-        writeln!(
-            f,
-            "model      {}: {:?}, {} layers x {}, vocabulary {}, {:.1} M parameters",
-            config.model.name_or_path,
-            encoder.family,
-            encoder.num_layers,
-            encoder.hidden_size,
-            encoder.vocab_size,
-            self.parameters as f64 / 1e6
-        )?;
-        writeln!(
-            f,
-            "data       {} groups of {} documents, {} batches of {} queries per epoch",
-            self.data.len(),
-            config.data.docs_per_query,
-            self.batches_per_epoch,
-            config.run.batch_queries
-        )?;
-        for set in &self.eval_sets {
-            writeln!(f, "evaluation {}, split {}", set.dir.name(), set.split)?;
-        }
-        writeln!(
-            f,
-            "steps      {} ({:.2} epochs) of {} x {} queries",
-            self.total_steps,
-            self.epoch(self.total_steps),
-            config.optimizer.accumulation_steps,
-            config.run.batch_queries
-        )?;
-        write!(
-            f,
-            "memory     about {:.0} MiB: {:.0} for parameters, gradients and moments, {:.0} for a batch of full length",
-            memory.total_mib(),
-            memory.parameters_mib,
-            memory.activations_mib
-        )
     }
 }
 
@@ -274,39 +236,6 @@ fn first_groups(data: &TrainData) -> Vec<GroupId> {
     sets.filter(|(_, groups)| !groups.is_empty())
         .map(|(set, _)| GroupId { set, group: 0 })
         .collect()
-}
-
-fn check_sizes(
-    config: &TrainConfig,
-    tokenizer: &Tokenizer,
-    encoder: &EncoderConfig,
-) -> Result<(), TrainError> {
-    let model = &config.model.name_or_path;
-    if tokenizer.vocab_size() > encoder.vocab_size {
-        return Err(TrainError::Vocabulary {
-            tokenizer: config.model.tokenizer.clone(),
-            tokens: tokenizer.vocab_size(),
-            model: model.clone(),
-            vocab: encoder.vocab_size,
-        });
-    }
-    let data = &config.data;
-    let mut lengths = vec![("max_seq_length", data.max_seq_len)];
-    if !config.run.eval_data.is_empty() {
-        lengths.push(("eval_max_seq_length", data.eval_max_seq_len));
-    }
-    match lengths
-        .into_iter()
-        .find(|(_, length)| *length > encoder.max_positions)
-    {
-        None => Ok(()),
-        Some((key, length)) => Err(TrainError::TooLong {
-            key,
-            length,
-            positions: encoder.max_positions,
-            model: model.clone(),
-        }),
-    }
 }
 
 fn initial_idf(config: &TrainConfig, tokenizer: &Tokenizer) -> Result<Option<Idf>, TrainError> {
@@ -340,7 +269,7 @@ fn training_device(config: &TrainConfig, device: &Device) -> Device {
     }
 }
 
-fn precision_note(config: &TrainConfig) -> Option<String> {
+fn precision_warning(config: &TrainConfig) -> Option<String> {
     let key = match config.run.precision {
         Precision::F32 => return None,
         Precision::F16 => "fp16",
@@ -349,32 +278,4 @@ fn precision_note(config: &TrainConfig) -> Option<String> {
     Some(format!(
         "{key} has no effect in this version: everything is computed in float32"
     ))
-}
-
-/// Refuses to go on under settings that would make the rest of the run another one.
-fn check_unchanged(
-    path: &Path,
-    state: &checkpoint::TrainerState,
-    config: &TrainConfig,
-) -> Result<(), TrainError> {
-    let pairs = [
-        ("seed", state.seed, config.run.seed),
-        (
-            "gradient_accumulation_steps",
-            state.accumulation_steps as u64,
-            config.optimizer.accumulation_steps as u64,
-        ),
-    ];
-    match pairs
-        .into_iter()
-        .find(|(_, stored, current)| stored != current)
-    {
-        None => Ok(()),
-        Some((name, stored, current)) => Err(TrainError::Changed {
-            path: path.to_path_buf(),
-            name,
-            stored: stored.to_string(),
-            current: current.to_string(),
-        }),
-    }
 }

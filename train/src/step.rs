@@ -2,12 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use configs::{Activation, LossConfig, RankingLoss, TrainConfig};
 use model::{MaskedLm, TokenTensors};
-use serde::Serialize;
 
 use crate::batch::{Batch, Queries};
+pub use crate::figures::{StepFigures, StepOutput};
 use crate::loss::{Candidates, FlopsPenalty, flops, info_nce, kl_divergence, margin_mse};
 use crate::schedule;
 
@@ -164,104 +164,6 @@ impl Objective {
     }
 }
 
-/// The loss of a batch and what it is made of, on the device.
-#[derive(Debug, Clone)]
-pub struct StepOutput {
-    /// What is minimised: `[1]`.
-    pub loss: Tensor<1>,
-    /// Weighted ranking losses.
-    pub ranking_loss: Tensor<1>,
-    /// Weighted penalties.
-    pub flops_loss: Tensor<1>,
-    /// Penalty of the documents, unweighted.
-    pub d_flops: Tensor<1>,
-    /// Penalty of the queries, unweighted.
-    pub q_flops: Option<Tensor<1>>,
-    /// Non-zero weights per document.
-    pub d_length: Tensor<1>,
-    /// Non-zero weights per query.
-    pub q_length: Tensor<1>,
-    /// Weight of the documents' penalty.
-    pub lambda_d: f64,
-}
-
-/// [`StepOutput`] as numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct StepFigures {
-    /// What is minimised.
-    pub loss: f64,
-    /// Weighted ranking losses.
-    pub ranking_loss: f64,
-    /// Weighted penalties.
-    pub flops_loss: f64,
-    /// Penalty of the documents, unweighted.
-    pub d_flops: f64,
-    /// Penalty of the queries, unweighted; null where queries are inference-free.
-    pub q_flops: Option<f64>,
-    /// Weight of the documents' penalty.
-    pub lambda_d: f64,
-    /// Non-zero weights per document.
-    pub d_length: f64,
-    /// Non-zero weights per query.
-    pub q_length: f64,
-}
-
-impl StepOutput {
-    /// Reads all figures back at once.
-    pub fn figures(&self) -> StepFigures {
-        let q_flops = self.q_flops.as_ref().unwrap_or(&self.d_flops);
-        let tensors = [
-            &self.loss,
-            &self.ranking_loss,
-            &self.flops_loss,
-            &self.d_flops,
-            q_flops,
-            &self.d_length,
-            &self.q_length,
-        ];
-        let tensors = tensors.map(|tensor| tensor.clone().inner().cast(DType::F32));
-        let values: Vec<f64> = Tensor::cat(tensors.into(), 0)
-            .into_data()
-            .iter::<f32>()
-            .map(f64::from)
-            .collect();
-        StepFigures {
-            loss: values[0],
-            ranking_loss: values[1],
-            flops_loss: values[2],
-            d_flops: values[3],
-            q_flops: self.q_flops.as_ref().map(|_| values[4]),
-            lambda_d: self.lambda_d,
-            d_length: values[5],
-            q_length: values[6],
-        }
-    }
-}
-
-impl StepFigures {
-    /// The figures of a step of several micro-batches.
-    ///
-    /// # Panics
-    ///
-    /// If there is none.
-    pub fn mean(figures: &[Self]) -> Self {
-        let mean =
-            |value: fn(&Self) -> f64| figures.iter().map(value).sum::<f64>() / figures.len() as f64;
-        Self {
-            loss: mean(|f| f.loss),
-            ranking_loss: mean(|f| f.ranking_loss),
-            flops_loss: mean(|f| f.flops_loss),
-            d_flops: mean(|f| f.d_flops),
-            q_flops: figures[0]
-                .q_flops
-                .map(|_| mean(|f| f.q_flops.unwrap_or(0.0))),
-            lambda_d: figures[0].lambda_d,
-            d_length: mean(|f| f.d_length),
-            q_length: mean(|f| f.q_length),
-        }
-    }
-}
-
 /// Mean number of non-zero (they are never negative) weights of a row: `[1]`.
 fn mean_length(weights: Tensor<2>) -> Tensor<1> {
     let rows = weights.dims()[0] as f64;
@@ -401,21 +303,5 @@ mod tests {
                     .all(|&weight| weight == 0.0 || weight > 0.5 * largest)
             );
         }
-    }
-
-    #[test]
-    fn micro_batches_are_averaged() {
-        let device = Device::flex().autodiff();
-        let objective = objective(vec![RankingLoss::InfoNce], false);
-        let figures = objective
-            .forward(&trainable(false, &device), &inference_free(2, &device), 0)
-            .figures();
-        let other = StepFigures {
-            loss: figures.loss + 2.0,
-            ..figures
-        };
-        let mean = StepFigures::mean(&[figures, other]);
-        assert!((mean.loss - figures.loss - 1.0).abs() < 1e-9);
-        assert!((mean.d_length - figures.d_length).abs() < 1e-9);
     }
 }
