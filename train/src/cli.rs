@@ -43,8 +43,12 @@ pub struct Arguments {
     /// Check config, data, model and memory; run nothing, write nothing
     #[arg(long)]
     dry_run: bool,
-    /// auto, cpu, wgpu[:N] or cuda[:N]
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    /// Device that computes
+    #[arg(
+        long,
+        value_name = "auto|cpu|wgpu[:N]|cuda[:N]",
+        default_value = "auto"
+    )]
     device: DeviceChoice,
     /// Threads to use [default: all cores]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]

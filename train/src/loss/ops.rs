@@ -14,7 +14,7 @@ use super::{info_nce, kldiv, margin_mse};
 /// Backends that have the losses. Called through the functions of [`crate::loss`].
 #[backend_extension(Autodiff, Flex, Cube: cfg(any(feature = "wgpu", feature = "cuda")))]
 pub trait LossOps: Backend {
-    /// See [`super::kl_divergence`].
+    /// See [`super::kl_divergence()`].
     fn kl_divergence(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
@@ -23,7 +23,7 @@ pub trait LossOps: Backend {
         kldiv::forward::<Self>(student, teacher, temperature).0
     }
 
-    /// See [`super::margin_mse`]; `positives` is 1 at each row's positive, 0 elsewhere.
+    /// See [`super::margin_mse()`]; `positives` is 1 at each row's positive, 0 elsewhere.
     fn margin_mse(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
@@ -33,7 +33,7 @@ pub trait LossOps: Backend {
         margin_mse::forward::<Self>(student, teacher, positives, temperature).0
     }
 
-    /// See [`super::info_nce`]; `exclusions` is added to the scores.
+    /// See [`super::info_nce()`]; `exclusions` is added to the scores.
     fn info_nce(
         scores: FloatTensor<Self>,
         positives: FloatTensor<Self>,

@@ -5,7 +5,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 
 use super::{Candidates, FlopsPenalty};
 
-/// [`super::kl_divergence`] in plain operations.
+/// [`super::kl_divergence()`] in plain operations.
 pub fn kl_divergence(student: Tensor<2>, teacher: Tensor<2>, temperature: f64) -> Tensor<1> {
     let rows = student.dims()[0] as f64;
     let p = softmax(teacher.clone() / temperature, 1);
@@ -14,7 +14,7 @@ pub fn kl_divergence(student: Tensor<2>, teacher: Tensor<2>, temperature: f64) -
     (p * (log_p - log_q)).sum() / rows
 }
 
-/// [`super::margin_mse`] in plain operations.
+/// [`super::margin_mse()`] in plain operations.
 pub fn margin_mse(
     student: Tensor<2>,
     teacher: Tensor<2>,
@@ -35,7 +35,7 @@ pub fn margin_mse(
     error.powi_scalar(2).sum() / (rows * (columns - 1)).max(1) as f64
 }
 
-/// [`super::info_nce`] in plain operations.
+/// [`super::info_nce()`] in plain operations.
 pub fn info_nce(scores: Tensor<2>, candidates: Candidates, temperature: f64) -> Tensor<1> {
     let (shape, device) = (scores.dims(), scores.device());
     let logits = scores / temperature + candidates.exclusions(shape, &device);
