@@ -4,7 +4,7 @@ mod bad_data;
 mod bad_input;
 mod bad_model;
 mod bad_training;
-mod binary;
+pub mod binary;
 mod disk;
 mod encode;
 mod export;

@@ -85,9 +85,15 @@ fn search_is_exact() {
     }
     assert_eq!(found.len(), expected);
 
-    let line = "eval search --model model --index index --k 2 school district";
-    let text = world.command(line).run().success();
-    assert!(text.contains("d0"), "{text}");
+    let document = &world.read_lines("docs.jsonl")[0];
+    let weights = document["vector"].as_object().expect("a vector");
+    let is_word =
+        |token: &&String| token.len() > 2 && token.chars().all(|c| c.is_ascii_lowercase());
+    let word = weights.keys().find(is_word).expect("a whole word");
+    let line = format!("eval search --model model --index index --k 100 {word}");
+    let text = world.command(&line).run().success();
+    let id = document["id"].as_str().expect("an id");
+    assert!(text.contains(word.as_str()) && text.contains(id), "{text}");
 }
 
 const FIGURES: [&str; 9] = [
