@@ -52,7 +52,7 @@ pub enum MineError {
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The rows cannot be written.
-    #[error("cannot write the mined rows: {0}")]
+    #[error("{0}")]
     Write(#[from] io::Error),
     /// There is no pair to mine for.
     #[error("data set {0} gives no (query, positive document) pair")]

@@ -15,7 +15,7 @@ use super::{notice, positive, ratio};
 /// How a model runs.
 #[derive(Debug, Args)]
 pub struct ComputeArguments {
-    /// Where to compute: auto, cpu, wgpu[:N] or cuda[:N]
+    /// Where to compute: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// relu, l1_relu, l2_relu or l3_relu [default: what the model's files say, else relu]
