@@ -27,7 +27,7 @@ const FIGURES: [&str; 14] = [
 
 fn finished(world: &World, options: &str) -> String {
     world
-        .command(&format!("train train.yaml {options}").trim_end().to_owned())
+        .command(format!("train train.yaml {options}").trim_end())
         .run()
         .success()
 }

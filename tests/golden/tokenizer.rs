@@ -1,6 +1,6 @@
 //! Token ids, against the reference tokenizer's.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use data::{TokenBatch, Tokenizer};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::fixture::{self, count, ids, list, text};
 /// Longer than any text: nothing is cut.
 const WHOLE: usize = 1 << 30;
 
-fn open(path: &PathBuf) -> Tokenizer {
+fn open(path: &Path) -> Tokenizer {
     Tokenizer::from_file(path).unwrap_or_else(|error| panic!("{error}"))
 }
 

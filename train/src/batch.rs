@@ -1,5 +1,7 @@
 //! From groups of texts to tensors.
 
+use std::path::PathBuf;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use configs::Preprocess;
 use data::{GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, preprocess};
@@ -16,10 +18,13 @@ pub enum BatchError {
     Tokenize(#[from] TokenizeError),
     /// A loss learns from scores that the data lacks.
     #[error(
-        "the training data has no teacher scores for the query {query:?}, and kldiv and marginmse learn from them: \
-         add a scores column, or use loss_types: [infonce]"
+        "{}: no teacher scores for the query {query:?}, and kldiv and marginmse learn from them: add a scores column, \
+         or use loss_types: [infonce]",
+        path.display()
     )]
     NoScores {
+        /// The data set.
+        path: PathBuf,
         /// The beginning of the query.
         query: String,
     },
@@ -65,6 +70,7 @@ impl BatchMaker<'_> {
                 Some(own) => scores.extend(own),
                 None if self.needs_scores => {
                     return Err(BatchError::NoScores {
+                        path: self.data.sets()[id.set].path().to_path_buf(),
                         query: group.query.chars().take(80).collect(),
                     });
                 }

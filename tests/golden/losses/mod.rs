@@ -178,7 +178,7 @@ fn one_query() {
                     .arrays
                     .get(key)
                     .tensor::<2>(&golden.device)
-                    .slice([0..rows])
+                    .narrow(0, 0, rows)
             };
             let inputs = (first("q_rep", 1), first("d_rep", docs));
             let teacher = first("teacher_scores", 1);
