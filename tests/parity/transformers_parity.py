@@ -6,7 +6,7 @@
 
 Exports every model with ellzero-model, loads it with transformers (AutoModelForMaskedLM) and, where it is installed,
 with sentence-transformers (SparseEncoder), and compares their vectors with those of `ellzero-eval encode`, token by
-token. Needs torch and transformers; takes the golden models of tests/fixtures where no --model is given.
+token. Both compute in float32, whatever type the weights are stored in. Needs torch and transformers; takes the golden models of tests/fixtures where no --model is given.
 Exit code 0: the same; 1: not the same; 2: wrong usage or a missing package.
 """
 
@@ -79,7 +79,7 @@ def transformers_documents(folder, texts):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    model, report = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(map(str, report.get(kind, [])))
         if keys:
@@ -93,10 +93,11 @@ def transformers_documents(folder, texts):
 def sentence_transformers_vectors(folder, texts):
     """Documents and queries, or None where the package is missing."""
     try:
+        import torch
         from sentence_transformers import SparseEncoder
     except ImportError:
         return None
-    encoder = SparseEncoder(str(folder), device="cpu")
+    encoder = SparseEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     dense = {"convert_to_sparse_tensor": False, "show_progress_bar": False}
     documents = encoder.encode_document(texts, **dense)
     queries = encoder.encode_query(texts, **dense)
