@@ -89,13 +89,12 @@ fn logarithms_backward<B: Backend>(
     pooled: FloatTensor<B>,
     count: usize,
 ) -> FloatTensor<B> {
-    let bool_dtype = burn::tensor::BoolDType::Native;
-    let inactive = B::float_lower_equal_elem(pooled.clone(), 0.0.into(), bool_dtype);
+    let active = B::float_sign(pooled.clone()); // 1 or 0: pooled logits are never negative
     let (grad, _) = (0..count).fold((grad, pooled), |(grad, inner), _| {
         let grad = B::float_div(grad, B::float_add_scalar(inner.clone(), 1.0.into()));
         (grad, B::float_log1p(inner))
     });
-    B::float_mask_fill(grad, inactive, 0.0.into())
+    B::float_mul(grad, active)
 }
 
 /// One document at a time: every (document, token) pair sends its gradient to the decoder's row of that token and
