@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cli::binary;
+use crate::cli::world::World;
 use crate::needs;
 
 /// An interpreter that has the packages.
@@ -60,4 +61,17 @@ fn minilm() {
             &["--model".as_ref(), &model, "--idf".as_ref(), &idf],
         );
     }
+}
+
+/// What training leaves in `final/` needs no export.
+#[test]
+fn trained_model() {
+    let Some(python) = python() else {
+        return;
+    };
+    let world = World::new();
+    let line = "train train.yaml --set save_strategy=no";
+    world.command(line).run().success();
+    let model = world.path("out/final");
+    check(&python, &["--as-is".as_ref(), "--model".as_ref(), &model]);
 }

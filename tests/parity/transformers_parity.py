@@ -6,7 +6,8 @@
 
 Exports every model with ellzero-model, loads it with transformers (AutoModelForMaskedLM) and, where it is installed,
 with sentence-transformers (SparseEncoder), and compares their vectors with those of `ellzero-eval encode`, token by
-token. Both compute in float32, whatever type the weights are stored in. Needs torch and transformers; takes the golden models of tests/fixtures where no --model is given.
+token. Both compute in float32, whatever type the weights are stored in. Models have two
+logs. Needs torch and transformers; takes the golden models of tests/fixtures where no --model is given.
 Exit code 0: the same; 1: not the same; 2: wrong usage or a missing package.
 """
 
@@ -22,7 +23,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", HF_HUB_DIS
 
 TOLERANCE = 1e-4
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures"
-MAX_LENGTH = 128
+MAX_LENGTH = 128  # of what is exported here; a complete model says its own
 
 
 def arguments():
@@ -30,6 +31,7 @@ def arguments():
     parser.add_argument("--binaries", type=pathlib.Path, default="target/debug", help="folder of the ellzero programs")
     parser.add_argument("--model", type=pathlib.Path, action="append", help="model directory; may be repeated")
     parser.add_argument("--idf", type=pathlib.Path, action="append", help="query weights of the model before it")
+    parser.add_argument("--as-is", action="store_true", help="the models are complete, as training writes them: do not export")
     return parser.parse_args()
 
 
@@ -45,13 +47,14 @@ def models(args):
 class Ours:
     """The ellzero programs."""
 
-    def __init__(self, binaries, model, idf, folder):
-        self.binaries = binaries
-        self.exported = folder / "exported"
+    def __init__(self, binaries, model, idf, as_is, folder):
+        self.binaries, self.folder = binaries, folder
+        self.exported = model if as_is else folder / "exported"
         table = ["--idf", idf] if idf else []
-        self.run("model", "export", model, "--output", self.exported, *table, "--activation", "l1_relu",
-                 "--layout", "sentence-transformers", "--max-length", MAX_LENGTH)
-        self.folder = folder
+        if not as_is:
+            self.run("model", "export", model, "--output", self.exported, *table, "--activation", "l1_relu",
+                     "--layout", "sentence-transformers", "--max-length", MAX_LENGTH)
+        self.max_length = json.loads((self.exported / "sentence_bert_config.json").read_text())["max_seq_length"]
 
     def run(self, tool, *words):
         subprocess.run([self.binaries / f"ellzero-{tool}", *map(str, words), "--quiet"], check=True)
@@ -61,7 +64,7 @@ class Ours:
         rows, vectors = self.folder / "rows.jsonl", self.folder / f"{route}.jsonl"
         rows.write_text("".join(json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)))
         self.run("eval", "encode", "--model", self.exported, "--input", rows, "--output", vectors,
-                 "--route", route, "--max-length", MAX_LENGTH)
+                 "--route", route, "--max-length", self.max_length)
         return [json.loads(line)["vector"] for line in vectors.read_text().splitlines()]
 
 
@@ -74,7 +77,7 @@ def by_token(dense, tokenizer):
     ]
 
 
-def transformers_documents(folder, texts):
+def transformers_documents(folder, texts, max_length):
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -84,7 +87,7 @@ def transformers_documents(folder, texts):
         keys = sorted(map(str, report.get(kind, [])))
         if keys:
             sys.exit(f"{folder}: transformers reports {kind}: {keys}")
-    batch = tokenizer(texts, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     with torch.inference_mode():
         logits = model.eval()(**batch).logits * batch["attention_mask"].unsqueeze(-1)
     return by_token(torch.log1p(torch.log1p(torch.relu(logits.amax(dim=1)))), tokenizer)
@@ -135,9 +138,9 @@ def main():
     failures = 0
     for model, idf in models(args):
         with tempfile.TemporaryDirectory() as folder:
-            ours = Ours(args.binaries, model, idf, pathlib.Path(folder))
+            ours = Ours(args.binaries, model, idf, args.as_is, pathlib.Path(folder))
             documents, queries = ours.encode(texts, "document"), ours.encode(texts, "query")
-            theirs = transformers_documents(ours.exported, texts)
+            theirs = transformers_documents(ours.exported, texts, ours.max_length)
             failures += compare(f"{model.name}, transformers, documents", documents, theirs)
             vectors = sentence_transformers_vectors(ours.exported, texts)
             if vectors is None:

@@ -1,0 +1,163 @@
+//! `ellzero-data`: tables, conversions, and a look at data sets.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::compare::Checks;
+use crate::fixture;
+use crate::golden::tolerance::IDF;
+use crate::weights::copy_files;
+
+use super::bad_input::{Bad, check_all};
+use super::world::World;
+
+/// `ln(1 + (N - df + 0.5) / (df + 0.5))`, and 1 for a token that occurs nowhere.
+#[test]
+fn idf_of_a_corpus() {
+    let world = World::new();
+    world.write_lines(
+        "three.jsonl",
+        &[
+            json!({"_id": "a", "title": "the", "text": "school the"}),
+            json!({"_id": "b", "text": "the war"}),
+            json!({"_id": "c", "text": "war"}),
+        ],
+    );
+    world
+        .command("data idf --corpus three.jsonl --tokenizer model --output idf.json")
+        .run()
+        .success();
+    let table: Value = serde_json::from_str(&world.read("idf.json")).expect("a table");
+    let mut checks = Checks::new();
+    for (token, documents) in [("the", 2.0), ("war", 2.0), ("school", 1.0)] {
+        let expected = (1.0_f64 + (3.0 - documents + 0.5) / (documents + 0.5)).ln();
+        checks.number(token, fixture::number(&table[token]), expected, &IDF);
+    }
+    checks.number(
+        "a token that occurs nowhere",
+        fixture::number(&table["station"]),
+        1.0,
+        &IDF,
+    );
+    checks.finish();
+    // The table is one that queries can be made with.
+    let line = "eval encode --model model --idf idf.json --input beir/queries.jsonl --route query --output -";
+    world.command(line).run().success();
+}
+
+/// From a save_to_disk directory to JSON lines and back: the same rows.
+#[test]
+fn conversions_keep_every_row() {
+    let world = World::new();
+    let all = fixture::object("hf_dataset/expected_rows.json");
+    let mut checks = Checks::new();
+    for name in ["kd", "kd_large", "kd_extra_cols", "kd_nulls", "posnegs"] {
+        let Some(expected) = all.get(name) else {
+            continue;
+        };
+        copy_files(
+            &fixture::path(&format!("hf_dataset/{name}")),
+            &world.path(name),
+            &[],
+        );
+        for line in [
+            format!("data convert --input {name} --output {name}.jsonl"),
+            format!("data convert --input {name}.jsonl --output {name}-again"),
+            format!("data convert --input {name}-again --output {name}-again.jsonl"),
+        ] {
+            world.command(&line).run().success();
+        }
+        for file in [format!("{name}.jsonl"), format!("{name}-again.jsonl")] {
+            checks.same(&file, &world.read_lines(&file), fixture::list(expected));
+        }
+    }
+    checks.finish();
+}
+
+#[test]
+fn inspections() {
+    let world = World::new();
+    copy_files(&fixture::path("hf_dataset/kd"), &world.path("kd"), &[]);
+    for (path, parts) in [
+        ("kd", ["kd", "query", "scores"]),
+        ("kd.jsonl", ["kd", "query", "scores"]),
+        ("posnegs.jsonl", ["posnegs", "pos", "negs"]),
+        ("beir", ["beir", "8", "test"]),
+    ] {
+        let text = world
+            .command(&format!("data inspect {path}"))
+            .run()
+            .success();
+        for part in parts {
+            assert!(
+                text.to_lowercase().contains(part),
+                "{path}: no {part} in\n{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn refusals() {
+    let world = World::new();
+    copy_files(
+        &fixture::path("hf_dataset/kd_corrupt"),
+        &world.path("corrupt"),
+        &[],
+    );
+    world.write("empty.jsonl", "");
+    world.write("latin1.jsonl", b"{\"_id\": \"a\", \"text\": \"caf\xe9\"}\n");
+    world.write("taken/file", "mine");
+    check_all(
+        &world,
+        &[
+            Bad::new("data inspect nowhere", 1, &["nowhere"]),
+            Bad::new("data inspect corrupt", 1, &["corrupt/data-", ".arrow"]),
+            Bad::new(
+                "data convert --input corrupt --output x.jsonl",
+                1,
+                &["corrupt/data-", ".arrow"],
+            ),
+            Bad::new(
+                "data convert --input nowhere --output x.jsonl",
+                1,
+                &["nowhere"],
+            ),
+            Bad::new(
+                "data convert --input latin1.jsonl --output x",
+                1,
+                &["latin1.jsonl", "UTF-8"],
+            ),
+            Bad::new(
+                "data convert --input kd.jsonl --output taken",
+                1,
+                &["taken"],
+            ),
+            Bad::new(
+                "data idf --corpus nowhere.jsonl --tokenizer model --output x.json",
+                1,
+                &["nowhere.jsonl"],
+            ),
+            Bad::new(
+                "data idf --corpus empty.jsonl --tokenizer model --output x.json",
+                1,
+                &["empty.jsonl"],
+            ),
+            Bad::new(
+                "data idf --corpus beir/corpus.jsonl --tokenizer nowhere --output x.json",
+                1,
+                &["nowhere"],
+            ),
+            Bad::new("data idf --corpus beir/corpus.jsonl", 2, &["--tokenizer"]),
+            Bad::new("data", 2, &["Usage"]),
+        ],
+    );
+    for left in ["x", "x.jsonl", "x.json"] {
+        assert!(!world.path(left).exists(), "{left} was written");
+    }
+    assert_eq!(
+        fs::read_dir(world.path("taken")).expect("a folder").count(),
+        1
+    );
+}
