@@ -110,6 +110,13 @@ impl Run {
         self
     }
 
+    /// Standard input.
+    pub fn input(mut self, path: &Path) -> Self {
+        let file = File::open(path).expect("an input file");
+        self.command.stdin(file);
+        self
+    }
+
     /// Runs to the end, with standard output going to this file.
     pub fn run_into(mut self, path: &Path) -> Outcome {
         let file = File::options()
@@ -118,6 +125,14 @@ impl Run {
             .expect("an output file");
         self.command.stdout(file);
         self.spawn(None).wait()
+    }
+
+    /// Runs to the end, with standard output going to a pipe that nobody reads.
+    pub fn run_unread(mut self) -> Outcome {
+        self.command.stdout(Stdio::piped());
+        let mut running = self.spawn(None);
+        drop(running.child.stdout.take());
+        running.wait()
     }
 
     /// Runs to the end.

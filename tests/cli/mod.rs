@@ -12,4 +12,5 @@ mod export;
 mod judge;
 mod search;
 mod train;
+mod usage;
 pub mod world;
