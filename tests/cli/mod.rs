@@ -3,6 +3,7 @@
 mod bad_data;
 mod bad_input;
 mod bad_model;
+mod bad_rankings;
 mod bad_training;
 pub mod binary;
 mod data;
