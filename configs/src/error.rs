@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read (missing, a directory, not UTF-8).
-    #[error("{}: cannot read the recipe: {source}", path.display())]
+    #[error("{}: cannot read the recipe", path.display())]
     Read {
         /// The recipe.
         path: PathBuf,
