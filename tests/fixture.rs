@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use data::TokenBatch;
 use model::TokenTensors;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -104,11 +105,6 @@ impl Array {
     pub fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
         let data = TensorData::new(self.floats().to_vec(), self.dims::<D>());
         Tensor::from_data(data, device)
-    }
-
-    pub fn int_tensor<const D: usize>(&self, device: &Device) -> Tensor<D, Int> {
-        let ids: Vec<i32> = self.ints().iter().map(|&id| id as i32).collect();
-        Tensor::from_data(TensorData::new(ids, self.dims::<D>()), device)
     }
 }
 
@@ -227,23 +223,31 @@ impl Tokens {
             .collect()
     }
 
-    /// True at padding, `[rows, seq]`.
-    pub fn padding(&self, device: &Device) -> Tensor<2, Bool> {
-        let flags: Vec<bool> = self
-            .lengths
-            .iter()
-            .flat_map(|&length| (0..self.seq()).map(move |position| position >= length))
-            .collect();
-        let shape = [self.lengths.len(), self.seq()];
-        Tensor::from_data(TensorData::new(flags, shape), device)
+    pub fn tensors(&self, device: &Device) -> TokenTensors {
+        TokenTensors::new(&TokenBatch::new(&self.rows()), device)
     }
 
-    pub fn tensors(&self, device: &Device) -> TokenTensors {
-        TokenTensors {
-            ids: self.ids.int_tensor(device),
-            padding: Some(self.padding(device)),
-            lengths: self.lengths.clone(),
+    /// The way back from [`Tokens::pack`]: 0 at padding, `row_size` values a row.
+    pub fn unpack(&self, packed: &[f32], row_size: usize) -> Vec<f32> {
+        let width = row_size / self.seq();
+        let mut rest = packed;
+        let mut padded = Vec::new();
+        for &length in &self.lengths {
+            let (row, tail) = rest.split_at(length * width);
+            rest = tail;
+            padded.extend_from_slice(row);
+            padded.resize(padded.len() + row_size - row.len(), 0.0);
         }
+        padded
+    }
+
+    /// Values at the tokens of a padded `[rows, seq, width]`, one token after the other.
+    pub fn pack<'a, T: Copy>(&self, padded: &'a [T]) -> Vec<T> {
+        let width = padded.len() / (self.lengths.len() * self.seq());
+        let rows = padded.chunks(self.seq() * width).zip(&self.lengths);
+        rows.flat_map(|(row, &length)| &row[..length * width])
+            .copied()
+            .collect()
     }
 }
 

@@ -1,31 +1,31 @@
-//! Token batches: rows of one length, padded on the right, and how texts are shared out among them.
+//! Token batches: texts one after the other, without padding, and how texts are shared out among them.
 
-/// Token ids of several texts, right-padded to the longest.
+/// Token ids of several texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenBatch {
-    /// Row-major `[rows, seq_len]`.
+    /// Those of the first text, then those of the second, ...
     pub ids: Vec<u32>,
-    /// Number of real tokens of each row.
+    /// Number of tokens of each text.
     pub lengths: Vec<usize>,
-    /// Length of every padded row.
-    pub seq_len: usize,
 }
 
 impl TokenBatch {
-    /// Pads `rows` with `pad_id`.
-    pub fn new<R: AsRef<[u32]>>(rows: &[R], pad_id: u32) -> Self {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        let seq_len = lengths.iter().copied().max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows.len() * seq_len);
-        for row in rows {
-            ids.extend_from_slice(row.as_ref());
-            ids.resize(ids.len() + seq_len - row.as_ref().len(), pad_id);
-        }
+    /// Puts texts one after the other.
+    pub fn new<R: AsRef<[u32]>>(rows: &[R]) -> Self {
         Self {
-            ids,
-            lengths,
-            seq_len,
+            ids: rows.iter().flat_map(|row| row.as_ref()).copied().collect(),
+            lengths: rows.iter().map(|row| row.as_ref().len()).collect(),
         }
+    }
+
+    /// The ids of each text.
+    pub fn texts(&self) -> impl Iterator<Item = &[u32]> {
+        let mut rest = self.ids.as_slice();
+        self.lengths.iter().map(move |&length| {
+            let (text, tail) = rest.split_at(length);
+            rest = tail;
+            text
+        })
     }
 
     /// Number of texts.
@@ -33,9 +33,9 @@ impl TokenBatch {
         self.lengths.len()
     }
 
-    /// Number of real tokens, padding not counted.
+    /// Number of tokens.
     pub fn tokens(&self) -> usize {
-        self.lengths.iter().sum()
+        self.ids.len()
     }
 }
 
@@ -44,7 +44,7 @@ impl TokenBatch {
 pub enum BatchLimit {
     /// At most this many texts.
     Rows(usize),
-    /// At most this many tokens, padding counted: texts times the longest one's length.
+    /// At most this many tokens.
     Tokens(usize),
 }
 
@@ -58,10 +58,16 @@ pub fn bucket(lengths: &[usize], limit: BatchLimit) -> Vec<Vec<usize>> {
     order.sort_by_key(|&text| std::cmp::Reverse(lengths[text]));
     let mut batches = Vec::new();
     let mut rest = order.as_slice();
-    while let Some(&longest) = rest.first() {
+    while !rest.is_empty() {
         let rows = match limit {
             BatchLimit::Rows(rows) => rows,
-            BatchLimit::Tokens(tokens) => tokens / lengths[longest].max(1),
+            BatchLimit::Tokens(tokens) => {
+                let totals = rest.iter().scan(0, |total, &text| {
+                    *total += lengths[text];
+                    Some(*total)
+                });
+                totals.take_while(|&total| total <= tokens).count()
+            }
         };
         let (batch, tail) = rest.split_at(rows.clamp(1, rest.len()));
         batches.push(batch.to_vec());
@@ -75,11 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pads_on_the_right() {
-        let batch = TokenBatch::new(&[vec![1, 2, 3], vec![4]], 0);
-        assert_eq!(batch.ids, [1, 2, 3, 4, 0, 0]);
-        assert_eq!(batch.lengths, [3, 1]);
-        assert_eq!((batch.rows(), batch.seq_len, batch.tokens()), (2, 3, 4));
+    fn texts_come_out_as_they_went_in() {
+        let texts = [vec![1, 2, 3], vec![], vec![4]];
+        let batch = TokenBatch::new(&texts);
+        assert_eq!((batch.rows(), batch.tokens()), (3, 4));
+        assert!(batch.texts().eq(texts.iter().map(Vec::as_slice)));
     }
 
     #[test]
@@ -87,7 +93,7 @@ mod tests {
         let lengths = [3, 9, 1, 9, 4, 4, 30, 0];
         assert_eq!(
             bucket(&lengths, BatchLimit::Tokens(18)),
-            [vec![6], vec![1, 3], vec![4, 5, 0, 2], vec![7]]
+            [vec![6], vec![1, 3], vec![4, 5, 0, 2, 7]]
         );
         assert_eq!(
             bucket(&lengths, BatchLimit::Rows(3)),

@@ -2,14 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, Linear};
-use burn::tensor::activation::gelu;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use configs::Activation;
 use data::TokenBatch;
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
-use crate::ops;
+use crate::ops::{self, Precision, Then};
 
 /// An encoder with its masked-LM head.
 #[derive(Module, Debug)]
@@ -36,31 +35,28 @@ pub struct MlmHead {
 /// A [`TokenBatch`] on a device.
 #[derive(Debug, Clone)]
 pub struct TokenTensors {
-    /// `[docs, seq]`.
-    pub ids: Tensor<2, Int>,
-    /// `[docs, seq]`, true where there is no token; `None` when every row is full.
-    pub padding: Option<Tensor<2, Bool>>,
-    /// Number of real tokens of each document.
+    /// `[tokens]`: those of the first text, then those of the second, ...
+    pub ids: Tensor<1, Int>,
+    /// `[tokens]`: place of each token in its text, from 0.
+    pub positions: Tensor<1, Int>,
+    /// `[tokens]`: token types of BERT; 0 where there are none.
+    pub types: Option<Tensor<1, Int>>,
+    /// Number of tokens of each text.
     pub lengths: Vec<usize>,
 }
 
 impl TokenTensors {
     /// Moves a batch to `device`.
     pub fn new(batch: &TokenBatch, device: &Device) -> Self {
-        let shape = [batch.rows(), batch.seq_len];
-        let ids: Vec<i32> = batch.ids.iter().map(|&id| id as i32).collect();
-        let padded = batch.lengths.iter().any(|&length| length < batch.seq_len);
-        let padding = padded.then(|| {
-            let flags: Vec<bool> = batch
-                .lengths
-                .iter()
-                .flat_map(|&length| (0..batch.seq_len).map(move |position| position >= length))
-                .collect();
-            Tensor::from_data(TensorData::new(flags, shape), device)
-        });
+        let tensor = |values: Vec<i32>| {
+            let shape = [values.len()];
+            Tensor::from_data(TensorData::new(values, shape), device)
+        };
+        let positions = batch.lengths.iter().flat_map(|&length| 0..length as i32);
         Self {
-            ids: Tensor::from_data(TensorData::new(ids, shape), device),
-            padding,
+            ids: tensor(batch.ids.iter().map(|&id| id as i32).collect()),
+            positions: tensor(positions.collect()),
+            types: None,
             lengths: batch.lengths.clone(),
         }
     }
@@ -86,12 +82,9 @@ impl MaskedLm {
     ///
     /// # Shapes
     ///
-    /// - output: `[docs, seq, hidden]`
-    pub fn head_states(&self, tokens: &TokenTensors) -> Tensor<3> {
-        let hidden = self
-            .encoder
-            .forward(tokens.ids.clone(), None, tokens.padding.clone());
-        self.head.transform(hidden)
+    /// - output: `[tokens, hidden]`
+    pub fn head_states(&self, tokens: &TokenTensors) -> Tensor<2> {
+        self.head.transform(self.encoder.forward(tokens))
     }
 
     /// Masked-LM logits, materialised. For tests and small inputs: a batch of 80 documents of 256 tokens
@@ -99,11 +92,10 @@ impl MaskedLm {
     ///
     /// # Shapes
     ///
-    /// - output: `[docs, seq, vocab]`
-    pub fn logits(&self, tokens: &TokenTensors) -> Tensor<3> {
-        let decoder = self.decoder().transpose().unsqueeze::<3>(); // [1, hidden, vocab]
-        let bias = self.head.bias.val().unsqueeze::<3>(); // [1, 1, vocab]
-        self.head_states(tokens).matmul(decoder) + bias
+    /// - output: `[tokens, vocab]`
+    pub fn logits(&self, tokens: &TokenTensors) -> Tensor<2> {
+        let bias = self.head.bias.val().unsqueeze::<2>(); // [1, vocab]
+        self.head_states(tokens).matmul(self.decoder().transpose()) + bias
     }
 
     /// Document representation: `log1p(act(max over the sequence of the logits))`, special tokens included.
@@ -139,8 +131,9 @@ impl MlmHead {
     ///
     /// # Shapes
     ///
-    /// - hidden, output: `[docs, seq, hidden]`
-    pub fn transform(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(gelu(self.transform.forward(hidden)))
+    /// - hidden, output: `[tokens, hidden]`
+    pub fn transform(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let inner = ops::linear(hidden, &self.transform, Then::Gelu, Precision::Float32);
+        self.norm.forward(inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use data::beir::BeirDir;
 use data::{Idf, TokenBatch, Tokenizer};
 use eval::beir::{EvalOptions, evaluate};
@@ -22,10 +22,8 @@ fn mean_pooled(dir: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
     let (model, ..) = hf::load(dir, &ImportOptions::default(), &device).expect("a model");
     let embed = |text: &&str| {
         let ids = tokenizer.encode(text, 256).expect("token ids");
-        let tokens = TokenTensors::new(&TokenBatch::new(&[ids], tokenizer.pad_id()), &device);
-        let hidden = model.encoder.forward(tokens.ids, None, None);
-        let [_, _, width] = hidden.dims();
-        let mean: Tensor<1> = hidden.mean_dim(1).reshape([width]);
+        let tokens = TokenTensors::new(&TokenBatch::new(&[ids]), &device);
+        let mean = model.encoder.forward(&tokens).mean_dim(0); // [1, hidden]
         let mean: Vec<f32> = mean.into_data().iter::<f32>().collect();
         let norm = mean.iter().map(|value| value * value).sum::<f32>().sqrt();
         mean.into_iter().map(|value| value / norm).collect()

@@ -298,11 +298,11 @@ fn stored_decoders() {
         );
 
         let (tied, ..) = load(&fixture::path(&name));
-        let batch = data::TokenBatch::new(&[[1_u32, 2, 3, 4]], 0);
+        let batch = data::TokenBatch::new(&[[1_u32, 2, 3, 4]]);
         let tokens = TokenTensors::new(&batch, &device);
-        let bias = tied.head.bias.val().unsqueeze::<3>();
+        let bias = tied.head.bias.val().unsqueeze::<2>();
         let expected = tied.logits(&tokens) * 2.0 - bias; // 2 (x - bias) + bias
-        let floats = |tensor: burn::tensor::Tensor<3>| -> Vec<f32> {
+        let floats = |tensor: burn::tensor::Tensor<2>| -> Vec<f32> {
             tensor.into_data().iter::<f32>().collect()
         };
         let (found, expected) = (floats(untied.logits(&tokens)), floats(expected));

@@ -137,7 +137,7 @@ fn document_maps() {
                 continue;
             };
             let encoder = encoder(&expected.name, activation(name), None);
-            let batch = data::TokenBatch::new(&batch, encoder.tokenizer().pad_id());
+            let batch = data::TokenBatch::new(&batch);
             let vectors = encoder.encode_batch(&batch);
             checks.equal(
                 &format!("{} {key}", expected.name),
@@ -155,7 +155,7 @@ fn document_maps() {
             let counts = fixture::ids(&entries["doc_nnz"][activation.name()]);
             let [docs, _] = weights.dims();
             let encoder = encoder(&expected.name, activation, None);
-            let batch = data::TokenBatch::new(&batch, encoder.tokenizer().pad_id());
+            let batch = data::TokenBatch::new(&batch);
             let vectors = encoder.encode_batch(&batch);
             for doc in 0..docs {
                 let row = weights.at(doc);

@@ -127,7 +127,7 @@ impl Golden {
         let tokens = |side: &str| {
             let array = |key: &str| self.batches.get(&format!("{side}_{key}")).at(index);
             let rows = Tokens::new(&array("input_ids"), &array("attention_mask")).rows();
-            TokenBatch::new(&rows, 0)
+            TokenBatch::new(&rows)
         };
         let batch = TokenizedBatch {
             queries: tokens("q"),

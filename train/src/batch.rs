@@ -92,7 +92,7 @@ impl BatchMaker<'_> {
             .map(|text| preprocess(self.preprocess, text))
             .collect();
         let rows = self.tokenizer.encode_all(&texts, self.max_seq_len)?;
-        Ok(TokenBatch::new(&rows, self.tokenizer.pad_id()))
+        Ok(TokenBatch::new(&rows))
     }
 }
 
@@ -156,9 +156,8 @@ impl Batch {
 /// Row-major `[rows, vocab_size]`: 1 at every distinct token of a row that is not special.
 fn presence(batch: &TokenBatch, vocab_size: usize, special: &[u32]) -> Vec<f32> {
     let mut presence = vec![0.0; batch.rows() * vocab_size];
-    for (row, &length) in batch.lengths.iter().enumerate() {
-        let start = row * batch.seq_len;
-        for &token in &batch.ids[start..start + length] {
+    for (row, text) in batch.texts().enumerate() {
+        for &token in text {
             if special.binary_search(&token).is_err() {
                 presence[row * vocab_size + token as usize] = 1.0;
             }
@@ -172,8 +171,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_counts_once_and_specials_and_padding_do_not() {
-        let batch = TokenBatch::new(&[vec![2, 5, 4, 5, 3], vec![2, 6, 3]], 0);
+    fn a_token_counts_once_and_specials_do_not() {
+        let batch = TokenBatch::new(&[vec![2, 5, 4, 5, 3], vec![2, 6, 3]]);
         let found = presence(&batch, 7, &[0, 2, 3]);
         let expected = [
             [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0],
@@ -184,7 +183,7 @@ mod tests {
 
     #[test]
     fn scores_are_scaled_and_shaped_like_the_groups() {
-        let tokens = |rows| TokenBatch::new(&vec![vec![2u32, 5, 3]; rows], 0);
+        let tokens = |rows| TokenBatch::new(&vec![vec![2u32, 5, 3]; rows]);
         let batch = TokenizedBatch {
             queries: tokens(2),
             documents: tokens(4),

@@ -230,8 +230,8 @@ mod tests {
         let query = |row: usize| vec![2, 4 + row as u32, 9, 3];
         let document = |row: usize| vec![2, 4 + (row % 5) as u32, 6, 7, 3][..4 + row % 2].to_vec();
         TokenizedBatch {
-            queries: TokenBatch::new(&(0..queries).map(query).collect::<Vec<_>>(), 0),
-            documents: TokenBatch::new(&(0..2 * queries).map(document).collect::<Vec<_>>(), 0),
+            queries: TokenBatch::new(&(0..queries).map(query).collect::<Vec<_>>()),
+            documents: TokenBatch::new(&(0..2 * queries).map(document).collect::<Vec<_>>()),
             scores: Some((0..2 * queries).map(|score| score as f32).collect()),
         }
     }

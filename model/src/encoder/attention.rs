@@ -2,10 +2,11 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use crate::config::EncoderConfig;
+use crate::ops::attention::Heads;
+use crate::ops::{Precision, Then, attention, linear};
 
 /// `softmax(Q Kᵀ / √d) V`, heads side by side, projected back to the hidden width.
 #[derive(Module, Debug)]
@@ -37,38 +38,27 @@ impl SelfAttention {
         }
     }
 
-    /// Attends from every position to every position that is not padding.
+    /// Attends from every token to every token of its document.
     ///
     /// # Shapes
     ///
-    /// - hidden: `[docs, seq, hidden]`
-    /// - padding: `[docs, seq]`, true where masked
-    /// - output: `[docs, seq, hidden]`
-    pub fn forward(&self, hidden: Tensor<3>, padding: Option<Tensor<2, Bool>>) -> Tensor<3> {
-        let [docs, seq, width] = hidden.dims();
-        let per_head = width / self.num_heads;
-        let heads = |states: Tensor<3>| {
-            states
-                .reshape([docs, seq, self.num_heads, per_head])
-                .swap_dims(1, 2) // [docs, heads, seq, per_head]
+    /// - hidden, output: `[tokens, hidden]`
+    pub fn forward(&self, hidden: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        let trains = self.dropout.training.is_enabled() && hidden.device().is_autodiff();
+        let heads = Heads {
+            lengths: lengths.to_vec(),
+            count: self.num_heads,
+            dropout: if trains { self.dropout.prob } else { 0.0 },
         };
-        // Scaling the query costs seq * per_head products, scaling the scores seq * seq.
-        let query = heads(self.query.forward(hidden.clone()) * (per_head as f64).powf(-0.5));
-        let key = heads(self.key.forward(hidden.clone()));
-        let value = heads(self.value.forward(hidden));
-
-        let mut scores = query.matmul(key.swap_dims(2, 3)); // [docs, heads, seq, seq]
-        if let Some(padding) = padding {
-            let mask = padding
-                .reshape([docs, 1, 1, seq])
-                .expand([docs, self.num_heads, seq, seq]);
-            scores = scores.mask_fill(mask, f32::MIN);
-        }
-        let weights = self.dropout.forward(softmax(scores, 3));
-        let context = weights
-            .matmul(value)
-            .swap_dims(1, 2)
-            .reshape([docs, seq, width]);
-        self.output.forward(context)
+        let project = |layer: &Linear, rows: &Tensor<2>| {
+            linear(rows.clone(), layer, Then::Identity, Precision::Float32)
+        };
+        let context = attention(
+            project(&self.query, &hidden),
+            project(&self.key, &hidden),
+            project(&self.value, &hidden),
+            heads,
+        );
+        project(&self.output, &context)
     }
 }

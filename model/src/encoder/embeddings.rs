@@ -5,6 +5,8 @@ use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::EncoderConfig;
+use crate::masked_lm::TokenTensors;
+use crate::ops;
 
 /// `LayerNorm(word + position + token type)`, with dropout while training.
 #[derive(Module, Debug)]
@@ -19,6 +21,7 @@ pub struct Embeddings {
     pub norm: LayerNorm,
     /// Applied to the normalised sum.
     pub dropout: Dropout,
+    norm_eps: f64,
 }
 
 impl Embeddings {
@@ -30,25 +33,31 @@ impl Embeddings {
                 .then(|| config.embedding(config.token_types, device)),
             norm: config.layer_norm(device),
             dropout: DropoutConfig::new(config.hidden_dropout).init(),
+            norm_eps: config.layer_norm_eps,
         }
     }
 
-    /// Embeds tokens at positions 0, 1, ...; token types default to 0.
+    /// Embeds tokens at their positions.
     ///
     /// # Shapes
     ///
-    /// - ids, token_types: `[docs, seq]`
-    /// - output: `[docs, seq, hidden]`
-    pub fn forward(&self, ids: Tensor<2, Int>, token_types: Option<Tensor<2, Int>>) -> Tensor<3> {
-        let [docs, seq] = ids.dims();
-        let device = ids.device();
-        let positions = Tensor::<1, Int>::arange(0..seq as i64, &device).reshape([1, seq]);
-        let mut sum = self.word.forward(ids) + self.position.forward(positions); // [docs, seq, hidden]
+    /// - output: `[tokens, hidden]`
+    pub fn forward(&self, tokens: &TokenTensors) -> Tensor<2> {
+        let rows = |table: &Embedding, ids: &Tensor<1, Int>| {
+            table
+                .forward(ids.clone().unsqueeze::<2>())
+                .squeeze_dim::<2>(0) // [tokens, hidden]
+        };
+        let mut place = rows(&self.position, &tokens.positions);
         if let Some(table) = &self.token_type {
-            let types = token_types.unwrap_or_else(|| Tensor::zeros([1, seq], &device));
-            sum = sum + table.forward(types);
+            place = place
+                + match &tokens.types {
+                    Some(types) => rows(table, types),
+                    None => table.weight.val().slice(0..1), // [1, hidden]
+                };
         }
-        debug_assert_eq!(sum.dims()[..2], [docs, seq]);
-        self.dropout.forward(self.norm.forward(sum))
+        let words = rows(&self.word, &tokens.ids);
+        let normal = ops::add_norm(words, place, &self.norm, self.norm_eps);
+        self.dropout.forward(normal)
     }
 }

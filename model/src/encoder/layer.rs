@@ -2,11 +2,11 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
-use burn::tensor::activation::gelu;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::SelfAttention;
 use crate::config::EncoderConfig;
+use crate::ops::{Precision, Then, add_norm, linear};
 
 /// Self-attention and a gelu feed-forward, each with a residual connection and LayerNorm after it.
 #[derive(Module, Debug)]
@@ -23,6 +23,7 @@ pub struct Layer {
     pub output_norm: LayerNorm,
     /// Applied to both sub-layers' outputs while training.
     pub dropout: Dropout,
+    norm_eps: f64,
 }
 
 impl Layer {
@@ -34,22 +35,29 @@ impl Layer {
             output: config.linear(config.intermediate_size, config.hidden_size, device),
             output_norm: config.layer_norm(device),
             dropout: DropoutConfig::new(config.hidden_dropout).init(),
+            norm_eps: config.layer_norm_eps,
         }
     }
 
     /// # Shapes
     ///
-    /// - hidden: `[docs, seq, hidden]`
-    /// - padding: `[docs, seq]`, true where masked
-    /// - output: `[docs, seq, hidden]`
-    pub fn forward(&self, hidden: Tensor<3>, padding: Option<Tensor<2, Bool>>) -> Tensor<3> {
-        let attended = self.attention.forward(hidden.clone(), padding);
-        let hidden = self
-            .attention_norm
-            .forward(self.dropout.forward(attended) + hidden);
-        let inner = gelu(self.intermediate.forward(hidden.clone()));
-        let output = self.output.forward(inner);
-        self.output_norm
-            .forward(self.dropout.forward(output) + hidden)
+    /// - hidden, output: `[tokens, hidden]`
+    pub fn forward(&self, hidden: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        let attended = self.attention.forward(hidden.clone(), lengths);
+        let attended = self.dropout.forward(attended);
+        let hidden = add_norm(attended, hidden, &self.attention_norm, self.norm_eps);
+        let inner = linear(
+            hidden.clone(),
+            &self.intermediate,
+            Then::Gelu,
+            Precision::Float32,
+        );
+        let output = linear(inner, &self.output, Then::Identity, Precision::Float32);
+        add_norm(
+            self.dropout.forward(output),
+            hidden,
+            &self.output_norm,
+            self.norm_eps,
+        )
     }
 }

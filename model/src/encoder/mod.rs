@@ -10,9 +10,10 @@ pub use layer::Layer;
 
 use burn::module::Module;
 use burn::nn::{EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use crate::config::EncoderConfig;
+use crate::masked_lm::TokenTensors;
 
 /// Embeddings followed by post-LayerNorm transformer layers (Devlin et al. 2019, Vaswani et al. 2017).
 #[derive(Module, Debug)]
@@ -65,22 +66,13 @@ impl EncoderConfig {
 impl Encoder {
     /// The last hidden states.
     ///
-    /// `padding` is true where a position holds no token; `None` says that there is no padding at all.
-    ///
     /// # Shapes
     ///
-    /// - ids, token_types: `[docs, seq]`
-    /// - padding: `[docs, seq]`
-    /// - output: `[docs, seq, hidden]`
-    pub fn forward(
-        &self,
-        ids: Tensor<2, Int>,
-        token_types: Option<Tensor<2, Int>>,
-        padding: Option<Tensor<2, Bool>>,
-    ) -> Tensor<3> {
-        let embedded = self.embeddings.forward(ids, token_types);
+    /// - output: `[tokens, hidden]`
+    pub fn forward(&self, tokens: &TokenTensors) -> Tensor<2> {
+        let embedded = self.embeddings.forward(tokens);
         self.layers.iter().fold(embedded, |hidden, layer| {
-            layer.forward(hidden, padding.clone())
+            layer.forward(hidden, &tokens.lengths)
         })
     }
 
@@ -89,15 +81,10 @@ impl Encoder {
     /// # Shapes
     ///
     /// As [`Encoder::forward`]; the result has `num_layers + 1` entries.
-    pub fn hidden_states(
-        &self,
-        ids: Tensor<2, Int>,
-        token_types: Option<Tensor<2, Int>>,
-        padding: Option<Tensor<2, Bool>>,
-    ) -> Vec<Tensor<3>> {
-        let mut states = vec![self.embeddings.forward(ids, token_types)];
+    pub fn hidden_states(&self, tokens: &TokenTensors) -> Vec<Tensor<2>> {
+        let mut states = vec![self.embeddings.forward(tokens)];
         for layer in &self.layers {
-            let next = layer.forward(states[states.len() - 1].clone(), padding.clone());
+            let next = layer.forward(states[states.len() - 1].clone(), &tokens.lengths);
             states.push(next);
         }
         states

@@ -117,8 +117,8 @@ mod tests {
         set(norm.beta.as_mut().unwrap(), wave(hidden, 1.9, 0.1, 0.05));
         pass_through(&mut model, 3.0);
 
-        let noise = TensorData::new(wave(20 * hidden, 1.3, 0.0, 3.0), [1, 20, hidden]);
-        let noise = Tensor::<3>::from_data(noise, &device);
+        let noise = TensorData::new(wave(20 * hidden, 1.3, 0.0, 3.0), [20, hidden]);
+        let noise = Tensor::<2>::from_data(noise, &device);
         let states = model.encoder.layers[1].output_norm.forward(noise);
         let passed = model.head.transform(states.clone());
         let largest: f32 = (passed - states).abs().max().into_scalar();

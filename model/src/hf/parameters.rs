@@ -137,7 +137,7 @@ mod tests {
 
         let device = Device::flex().autodiff();
         let (model, ..) = load(&dir, &ImportOptions::default(), &device).unwrap();
-        let tokens = TokenTensors::new(&TokenBatch::new(&[vec![2, 5, 3], vec![2, 3]], 0), &device);
+        let tokens = TokenTensors::new(&TokenBatch::new(&[vec![2, 5, 3], vec![2, 3]]), &device);
         let gradients = model.logits(&tokens).powi_scalar(2).sum().backward();
         let gradients = named_gradients(&model, &gradients, Family::Bert);
         let parameters = named_tensors(&model, Family::Bert);

@@ -1,5 +1,43 @@
-//! Custom autodiff ops, each with a hand-written backward pass and a reference in plain tensor operations.
+//! Custom autodiff ops with hand-written backward passes, one folder per op.
+//!
+//! Rows are tokens: the documents of a batch lie one after the other without padding, and an op that must know where
+//! a document begins is told the documents' lengths.
 
+pub mod add_norm;
+pub mod attention;
+#[cfg(test)]
+mod check;
+mod floats;
+pub mod linear;
 pub mod sparse_head;
 
+pub use add_norm::add_norm;
+pub use attention::attention;
+pub use linear::{Then, linear};
 pub use sparse_head::sparse_head;
+
+use burn::backend::Backend;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::tensor::FloatTensor;
+
+/// How exactly matrix products are computed where nothing is differentiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    Float32,
+}
+
+/// Hands each parent of a node its gradient.
+fn register<B: Backend, const N: usize>(
+    grads: &mut Gradients,
+    parents: [Option<NodeId>; N],
+    gradients: [FloatTensor<B>; N],
+) {
+    for (parent, gradient) in parents.into_iter().zip(gradients) {
+        if let Some(parent) = parent {
+            grads.register::<B>(parent, gradient);
+        }
+    }
+}

@@ -219,7 +219,7 @@ impl SparseEncoder {
         let mut vectors = vec![SparseVector::default(); rows.len()];
         for members in bucket(&lengths, self.batch) {
             let batch: Vec<&[u32]> = members.iter().map(|&row| rows[row].as_slice()).collect();
-            let batch = TokenBatch::new(&batch, self.tokenizer.pad_id());
+            let batch = TokenBatch::new(&batch);
             for (row, vector) in members.into_iter().zip(self.encode_batch(&batch)) {
                 vectors[row] = vector;
             }

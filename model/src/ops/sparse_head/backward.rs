@@ -10,6 +10,7 @@ use burn::tensor::{IndexingUpdateOp, Shape, Slice};
 
 use super::SparseHeadOps;
 use super::forward::{PoolLogits, logarithms};
+use crate::ops::register;
 
 #[derive(Debug)]
 struct SparseHeadBackward;
@@ -21,27 +22,26 @@ struct State<B: Backend> {
     decoder: FloatTensor<B>,
     pooled: FloatTensor<B>,
     positions: IntTensor<B>,
+    lengths: Vec<usize>,
     logarithms: usize,
 }
 
 impl<B: PoolLogits> Backward<B, 3> for SparseHeadBackward {
     type State = State<B>;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let state = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let grad = logarithms_backward::<B>(grad, state.pooled, state.logarithms);
-        let inputs = B::pool_logits_backward(grad, state.positions, state.hidden, state.decoder);
-        for (parent, grad) in ops.parents.into_iter().zip(inputs) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
+        let gradients = B::pool_logits_backward(
+            grad,
+            state.positions,
+            state.hidden,
+            state.decoder,
+            &state.lengths,
+        );
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, 3>(grads, parents, gradients);
     }
 }
 
@@ -73,6 +73,7 @@ impl<B: PoolLogits + SparseHeadOps, C: CheckpointStrategy> SparseHeadOps for Aut
                     decoder,
                     pooled,
                     positions,
+                    lengths,
                     logarithms: count,
                 },
                 weights,
@@ -104,32 +105,35 @@ pub(super) fn pool_by_document_backward<B: Backend>(
     positions: IntTensor<B>,
     hidden: FloatTensor<B>,
     decoder: FloatTensor<B>,
+    lengths: &[usize],
 ) -> [FloatTensor<B>; 3] {
-    let [docs, seq, width] = hidden.shape().dims();
+    let [_, width] = hidden.shape().dims();
     let [vocab, _] = decoder.shape().dims();
     let device = hidden.device();
     let dtype = hidden.dtype().into();
     let grad_bias = B::float_reshape(B::float_sum_dim(grad.clone(), 0), Shape::new([vocab]));
     let mut grad_decoder = B::float_zeros(Shape::new([vocab, width]), &device, dtype);
-    let mut grad_hidden = Vec::with_capacity(docs);
-    for doc in 0..docs {
+    let mut grad_hidden = Vec::with_capacity(lengths.len());
+    let mut first = 0;
+    for (doc, &length) in lengths
+        .iter()
+        .enumerate()
+        .filter(|(_, length)| **length > 0)
+    {
         let row = [Slice::from(doc..doc + 1)];
-        let states = B::float_reshape(
-            B::float_slice(hidden.clone(), &row),
-            Shape::new([seq, width]),
-        );
+        let states = B::float_slice(hidden.clone(), &[Slice::from(first..first + length)]);
+        first += length;
         let positions = B::int_reshape(B::int_slice(positions.clone(), &row), Shape::new([vocab]));
         let grad = B::float_reshape(B::float_slice(grad.clone(), &row), Shape::new([vocab, 1]));
         let winners = B::float_select(states, 0, positions.clone()); // [vocab, hidden]
         grad_decoder = B::float_add(grad_decoder, B::float_mul(winners, grad.clone()));
-        let per_state = B::float_select_assign(
-            B::float_zeros(Shape::new([seq, width]), &device, dtype),
+        grad_hidden.push(B::float_select_assign(
+            B::float_zeros(Shape::new([length, width]), &device, dtype),
             0,
             positions,
             B::float_mul(decoder.clone(), grad),
             IndexingUpdateOp::Add,
-        );
-        grad_hidden.push(B::float_reshape(per_state, Shape::new([1, seq, width])));
+        ));
     }
     [B::float_cat(grad_hidden, 0), grad_decoder, grad_bias]
 }

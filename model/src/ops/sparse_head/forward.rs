@@ -16,8 +16,9 @@ pub trait PoolLogits: Backend {
     ///
     /// # Shapes
     ///
-    /// - hidden: `[docs, seq, hidden]`, decoder: `[vocab, hidden]`, bias: `[vocab]`
-    /// - output: `[docs, vocab]` twice; the position means nothing where the value is 0
+    /// - hidden: `[tokens, hidden]`, decoder: `[vocab, hidden]`, bias: `[vocab]`
+    /// - output: `[docs, vocab]` twice; positions count from a document's first token, and mean nothing where the
+    ///   value is 0
     fn pool_logits(
         hidden: FloatTensor<Self>,
         decoder: FloatTensor<Self>,
@@ -25,6 +26,16 @@ pub trait PoolLogits: Backend {
         lengths: &[usize],
     ) -> (FloatTensor<Self>, IntTensor<Self>) {
         pool_by_document::<Self>(hidden, decoder, bias, lengths)
+    }
+
+    /// The first half of [`PoolLogits::pool_logits`].
+    fn pool(
+        hidden: FloatTensor<Self>,
+        decoder: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        lengths: &[usize],
+    ) -> FloatTensor<Self> {
+        Self::pool_logits(hidden, decoder, bias, lengths).0
     }
 
     /// Gradients of hidden, decoder and bias from the gradient of the pooled logits, which is 0 wherever the
@@ -39,8 +50,9 @@ pub trait PoolLogits: Backend {
         positions: IntTensor<Self>,
         hidden: FloatTensor<Self>,
         decoder: FloatTensor<Self>,
+        lengths: &[usize],
     ) -> [FloatTensor<Self>; 3] {
-        backward::pool_by_document_backward::<Self>(grad, positions, hidden, decoder)
+        backward::pool_by_document_backward::<Self>(grad, positions, hidden, decoder, lengths)
     }
 }
 
@@ -53,27 +65,22 @@ pub(super) fn pool_by_document<B: Backend>(
     bias: FloatTensor<B>,
     lengths: &[usize],
 ) -> (FloatTensor<B>, IntTensor<B>) {
-    let [_, _, width] = hidden.shape().dims();
     let [vocab] = bias.shape().dims();
     let device = hidden.device();
     let dtype = hidden.dtype().into();
     let decoder = B::float_transpose(decoder); // [hidden, vocab]
     let bias = B::float_reshape(bias, Shape::new([1, vocab]));
     let (mut values, mut positions) = (Vec::new(), Vec::new());
-    for (doc, &length) in lengths.iter().enumerate() {
+    let mut first = 0;
+    for &length in lengths {
         if length == 0 {
             let shape = Shape::new([1, vocab]);
             values.push(B::float_zeros(shape.clone(), &device, dtype));
             positions.push(B::int_zeros(shape, &device, IntDType::I32));
             continue;
         }
-        let rows = B::float_reshape(
-            B::float_slice(
-                hidden.clone(),
-                &[Slice::from(doc..doc + 1), Slice::from(0..length)],
-            ),
-            Shape::new([length, width]),
-        );
+        let rows = B::float_slice(hidden.clone(), &[Slice::from(first..first + length)]);
+        first += length;
         let logits = B::float_add(B::float_matmul(rows, decoder.clone()), bias.clone()); // [length, vocab]
         let (value, position) = B::float_max_dim_with_indices(logits, 0, IntDType::I32);
         values.push(B::relu(value));

@@ -1,61 +1,52 @@
-//! The CPU kernel: matrix products in tiles that stay in cache, the maximum folded in at once.
+//! The CPU kernel: logits live in registers, where the maximum is folded in as soon as their sums are complete.
 
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::forward::PoolLogits;
+use crate::kernel::product::{Matrix, Panels, panel_width, tile};
+use crate::kernel::{split_rows, vectorised};
+use crate::ops::floats::{contiguous, tensor, values};
 
-/// Vocabulary entries per tile: with 256 tokens, logits of 256 KiB, which fit beside the decoder's rows in a
-/// 1 MiB second-level cache.
-const TILE: usize = 256;
+/// Decoder weights of a task, in numbers: 384 KiB, which fit beside a document in a 1 MiB second-level cache.
+const TILE_WEIGHTS: usize = 96 * 1024;
+
+/// Vocabulary entries of a task of the backward pass.
+const TOKENS: usize = 256;
 
 impl PoolLogits for Flex {
+    fn pool(
+        hidden: FlexTensor,
+        decoder: FlexTensor,
+        bias: FlexTensor,
+        lengths: &[usize],
+    ) -> FlexTensor {
+        let shape = [lengths.len(), bias.shape().dims::<1>()[0]];
+        let mut pooled = vec![0.0; shape[0] * shape[1]];
+        for tile in pool_tiles::<false>(hidden, decoder, bias, lengths) {
+            tile.copy(&tile.values, &mut pooled, shape[1]);
+        }
+        tensor(pooled, shape)
+    }
+
     fn pool_logits(
         hidden: FlexTensor,
         decoder: FlexTensor,
         bias: FlexTensor,
         lengths: &[usize],
     ) -> (FlexTensor, FlexTensor) {
-        let [docs, seq, width] = hidden.shape().dims();
-        let [vocab] = bias.shape().dims();
-        let (hidden, decoder, bias) = (floats(hidden), floats(decoder), floats(bias));
-        let (hidden, decoder, bias) = (hidden.storage(), decoder.storage(), bias.storage());
-        let tiles: Vec<Tile> = (0..vocab)
-            .into_par_iter()
-            .step_by(TILE)
-            .map(|start| {
-                let end = (start + TILE).min(vocab);
-                let mut tile = Tile::new(docs, end - start, seq);
-                for (doc, &length) in lengths.iter().enumerate() {
-                    let states = &hidden[doc * seq * width..][..length * width];
-                    tile.fold(
-                        doc,
-                        states,
-                        &decoder[start * width..end * width],
-                        &bias[start..end],
-                    );
-                }
-                tile
-            })
-            .collect();
-
-        let mut values = vec![0.0f32; docs * vocab];
-        let mut positions = vec![0i32; docs * vocab];
-        for (index, tile) in tiles.iter().enumerate() {
-            for doc in 0..docs {
-                let to = doc * vocab + index * TILE;
-                let from = doc * tile.width..(doc + 1) * tile.width;
-                values[to..to + tile.width].copy_from_slice(&tile.values[from.clone()]);
-                positions[to..to + tile.width].copy_from_slice(&tile.positions[from]);
-            }
+        let shape = [lengths.len(), bias.shape().dims::<1>()[0]];
+        let mut pooled = vec![0.0; shape[0] * shape[1]];
+        let mut positions = vec![0; shape[0] * shape[1]];
+        for tile in pool_tiles::<true>(hidden, decoder, bias, lengths) {
+            tile.copy(&tile.values, &mut pooled, shape[1]);
+            tile.copy(&tile.positions, &mut positions, shape[1]);
         }
-        let shape = [docs, vocab];
-        (
-            FlexTensor::from_data(TensorData::new(values, shape)),
-            FlexTensor::from_data(TensorData::new(positions, shape)),
-        )
+        let positions = FlexTensor::from_data(TensorData::new(positions, shape));
+        (tensor(pooled, shape), positions)
     }
 
     fn pool_logits_backward(
@@ -63,153 +54,250 @@ impl PoolLogits for Flex {
         positions: FlexTensor,
         hidden: FlexTensor,
         decoder: FlexTensor,
+        lengths: &[usize],
     ) -> [FlexTensor; 3] {
-        let [docs, seq, width] = hidden.shape().dims();
+        let [rows, width] = hidden.shape().dims();
         let [vocab, _] = decoder.shape().dims();
-        let (grad, positions) = (floats(grad), positions.to_contiguous());
-        let (hidden, decoder) = (floats(hidden), floats(decoder));
-        let (grad, positions) = (grad.storage::<f32>(), positions.storage::<i32>());
-        let (hidden, decoder) = (hidden.storage::<f32>(), decoder.storage::<f32>());
+        let positions = positions.to_contiguous();
+        let positions: &[i32] = positions
+            .as_slice()
+            .expect("a contiguous tensor of positions");
+        let [grad, hidden, decoder] = [grad, hidden, decoder].map(contiguous);
+        let (grad, states, decoder) = (values(&grad), values(&hidden), values(&decoder));
+        let firsts = first_rows(lengths);
 
         // Each thread owns rows of its output and adds in ascending order: no locks, one result.
         let mut grad_decoder = vec![0.0f32; vocab * width];
         let mut grad_bias = vec![0.0f32; vocab];
         grad_decoder
-            .par_chunks_mut(width)
-            .zip(grad_bias.par_iter_mut())
+            .par_chunks_mut(TOKENS * width)
+            .zip(grad_bias.par_chunks_mut(TOKENS))
             .enumerate()
-            .with_min_len(TILE)
-            .for_each(|(token, (row, bias))| {
-                for doc in 0..docs {
-                    let gradient = grad[doc * vocab + token];
-                    if gradient != 0.0 {
-                        let position = positions[doc * vocab + token] as usize;
-                        *bias += gradient;
-                        add_scaled(
-                            row,
-                            gradient,
-                            &hidden[(doc * seq + position) * width..][..width],
-                        );
+            .for_each(|(task, (rows, biases))| {
+                vectorised(|| {
+                    let rows = rows.chunks_exact_mut(width).zip(biases).enumerate();
+                    for (token, (row, bias)) in rows {
+                        for (doc, first) in firsts.iter().enumerate() {
+                            let index = doc * vocab + task * TOKENS + token;
+                            if grad[index] != 0.0 {
+                                let state = &states[(first + positions[index] as usize) * width..];
+                                *bias += grad[index];
+                                add_scaled(row, grad[index], &state[..width]);
+                            }
+                        }
                     }
-                }
+                });
             });
 
-        let mut grad_hidden = vec![0.0f32; docs * seq * width];
-        grad_hidden
-            .par_chunks_mut(seq * width)
+        let mut grad_hidden = vec![0.0f32; rows * width];
+        split_rows(&mut grad_hidden, lengths, width)
+            .into_par_iter()
             .enumerate()
             .for_each(|(doc, states)| {
-                for token in 0..vocab {
-                    let gradient = grad[doc * vocab + token];
-                    if gradient != 0.0 {
-                        let position = positions[doc * vocab + token] as usize;
-                        let state = &mut states[position * width..][..width];
-                        add_scaled(state, gradient, &decoder[token * width..][..width]);
+                vectorised(|| {
+                    for token in 0..vocab {
+                        let index = doc * vocab + token;
+                        if grad[index] != 0.0 {
+                            let state = &mut states[positions[index] as usize * width..][..width];
+                            add_scaled(state, grad[index], &decoder[token * width..][..width]);
+                        }
                     }
-                }
+                });
             });
         [
-            FlexTensor::from_data(TensorData::new(grad_hidden, [docs, seq, width])),
-            FlexTensor::from_data(TensorData::new(grad_decoder, [vocab, width])),
-            FlexTensor::from_data(TensorData::new(grad_bias, [vocab])),
+            tensor(grad_hidden, [rows, width]),
+            tensor(grad_decoder, [vocab, width]),
+            tensor(grad_bias, [vocab]),
         ]
     }
 }
 
-/// Contiguous float32 storage that begins at element 0.
-fn floats(tensor: FlexTensor) -> FlexTensor {
-    assert_eq!(tensor.dtype(), DType::F32, "the CPU computes in float32");
-    tensor.to_contiguous()
-}
-
 /// `row += scale * source`.
+#[inline(always)]
 fn add_scaled(row: &mut [f32], scale: f32, source: &[f32]) {
     for (to, from) in row.iter_mut().zip(source) {
         *to += scale * from;
     }
 }
 
-/// The running maxima of one range of the vocabulary, for all documents.
+/// The first row of each document.
+fn first_rows(lengths: &[usize]) -> Vec<usize> {
+    let starts = lengths.iter().scan(0, |next, &length| {
+        let first = *next;
+        *next += length;
+        Some(first)
+    });
+    starts.collect()
+}
+
+/// The maxima of one range of the vocabulary, for all documents.
 struct Tile {
+    first: usize,
     width: usize,
     /// `[docs, width]`
     values: Vec<f32>,
-    /// `[docs, width]`
+    /// `[docs, width]`; empty where not asked for.
     positions: Vec<i32>,
-    /// `[seq, width]`, one document's logits.
-    logits: Vec<f32>,
 }
 
 impl Tile {
-    fn new(docs: usize, width: usize, seq: usize) -> Self {
-        Self {
-            width,
-            values: vec![0.0; docs * width],
-            positions: vec![0; docs * width],
-            logits: vec![0.0; seq * width],
+    /// Puts `part` (`[docs, width]`) where it belongs in `[docs, vocab]`.
+    fn copy<T: Copy>(&self, part: &[T], whole: &mut [T], vocab: usize) {
+        for (row, whole) in part
+            .chunks_exact(self.width)
+            .zip(whole.chunks_exact_mut(vocab))
+        {
+            whole[self.first..self.first + self.width].copy_from_slice(row);
         }
     }
+}
 
-    /// Folds one document's tokens into its row; a strictly greater logit wins, so ties go to the first position.
-    fn fold(&mut self, doc: usize, states: &[f32], decoder: &[f32], bias: &[f32]) {
-        let depth = decoder.len() / self.width;
-        let length = states.len() / depth;
-        product(
-            states,
-            decoder,
-            &mut self.logits[..length * self.width],
-            [length, depth, self.width],
-        );
-        let row = doc * self.width..(doc + 1) * self.width;
-        let values = &mut self.values[row.clone()];
-        let positions = &mut self.positions[row];
-        for (position, logits) in self.logits[..length * self.width]
-            .chunks_exact(self.width)
-            .enumerate()
-        {
-            for (((value, at), logit), bias) in values
-                .iter_mut()
-                .zip(positions.iter_mut())
-                .zip(logits)
-                .zip(bias)
-            {
-                let logit = logit + bias;
-                let wins = logit > *value;
-                *value = if wins { logit } else { *value };
-                *at = if wins { position as i32 } else { *at };
+fn pool_tiles<const POSITIONS: bool>(
+    hidden: FlexTensor,
+    decoder: FlexTensor,
+    bias: FlexTensor,
+    lengths: &[usize],
+) -> Vec<Tile> {
+    let [vocab, width] = decoder.shape().dims();
+    let [hidden, decoder, bias] = [hidden, decoder, bias].map(contiguous);
+    let decoder = Matrix::new(values(&decoder), [vocab, width]);
+    let (hidden, bias) = (values(&hidden), values(&bias));
+    let columns = (TILE_WEIGHTS / width.max(1)).next_multiple_of(panel_width());
+    (0..vocab)
+        .into_par_iter()
+        .step_by(columns)
+        .map(|first| {
+            let range = first..(first + columns).min(vocab);
+            let mut tile = Tile {
+                first,
+                width: range.len(),
+                values: vec![0.0; lengths.len() * range.len()],
+                positions: vec![
+                    0;
+                    if POSITIONS {
+                        lengths.len() * range.len()
+                    } else {
+                        0
+                    }
+                ],
+            };
+            Arch::new().dispatch(Fold::<POSITIONS> {
+                hidden,
+                depth: width,
+                decoder: &Panels::pack(decoder.rows(range.clone()).transposed()),
+                bias: &bias[range],
+                lengths,
+                tile: &mut tile,
+            });
+            tile
+        })
+        .collect()
+}
+
+/// Folds all documents into a tile.
+struct Fold<'a, const POSITIONS: bool> {
+    /// `[tokens, depth]`
+    hidden: &'a [f32],
+    depth: usize,
+    /// `[depth, tile width]`
+    decoder: &'a Panels,
+    bias: &'a [f32],
+    lengths: &'a [usize],
+    tile: &'a mut Tile,
+}
+
+impl<const POSITIONS: bool> WithSimd for Fold<'_, POSITIONS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut first = 0;
+        for (doc, &length) in self.lengths.iter().enumerate() {
+            let states = &self.hidden[first * self.depth..][..length * self.depth];
+            first += length;
+            for index in 0..self.decoder.count() {
+                let mut best = Best::new(simd);
+                let panel = self.decoder.panel(index);
+                let mut row = 0;
+                if S::REGISTER_COUNT == 32 {
+                    self.rows::<S, 14>(simd, states, panel, &mut row, &mut best);
+                } else {
+                    self.rows::<S, 6>(simd, states, panel, &mut row, &mut best);
+                }
+                self.rows::<S, 4>(simd, states, panel, &mut row, &mut best);
+                self.rows::<S, 1>(simd, states, panel, &mut row, &mut best);
+                for half in 0..2 {
+                    let start = (2 * index + half) * S::F32_LANES;
+                    let end = (start + S::F32_LANES).min(self.tile.width);
+                    if start >= end {
+                        continue;
+                    }
+                    let bias = simd.partial_load_f32s(&self.bias[start..end]);
+                    let value =
+                        simd.max_f32s(simd.add_f32s(best.values[half], bias), simd.splat_f32s(0.0));
+                    let to = doc * self.tile.width;
+                    simd.partial_store_f32s(&mut self.tile.values[to + start..to + end], value);
+                    if POSITIONS {
+                        let positions = simd.transmute_i32s_u32s(best.positions[half]);
+                        let to = &mut self.tile.positions[to + start..to + end];
+                        simd.partial_store_i32s(to, positions);
+                    }
+                }
             }
         }
     }
 }
 
-/// `out[m, n] = left[m, k] · right[n, k]ᵀ` on this thread.
-#[allow(unsafe_code)]
-fn product(left: &[f32], right: &[f32], out: &mut [f32], [m, k, n]: [usize; 3]) {
-    assert_eq!([left.len(), right.len(), out.len()], [m * k, n * k, m * n]);
-    let (k_stride, n_stride) = (k as isize, n as isize);
-    // SAFETY: the assertion makes every element that the strides address lie inside its slice, and `out` is
-    // borrowed mutably, so it overlaps neither input.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n_stride,
-            false,
-            left.as_ptr(),
-            1,
-            k_stride,
-            right.as_ptr(),
-            k_stride,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+impl<const POSITIONS: bool> Fold<'_, POSITIONS> {
+    /// As many of a document's tokens from `row` as come in tiles of `ROWS`.
+    #[inline(always)]
+    fn rows<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        states: &[f32],
+        panel: &[f32],
+        row: &mut usize,
+        best: &mut Best<S>,
+    ) {
+        while (*row + ROWS) * self.depth <= states.len() {
+            let left = &states[*row * self.depth..];
+            let logits = tile::<S, ROWS>(simd, left, self.depth, panel, self.depth);
+            for (i, logits) in logits.into_iter().enumerate() {
+                best.fold::<POSITIONS>(simd, logits, (*row + i) as u32);
+            }
+            *row += ROWS;
+        }
+    }
+}
+
+/// Running maxima of a panel and, where asked for, the positions that hold them.
+struct Best<S: Simd> {
+    values: [S::f32s; 2],
+    positions: [S::u32s; 2],
+}
+
+impl<S: Simd> Best<S> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        Self {
+            values: [simd.splat_f32s(f32::NEG_INFINITY); 2],
+            positions: [simd.splat_u32s(0); 2],
+        }
+    }
+
+    /// A strictly greater logit wins, so ties go to the first position.
+    #[inline(always)]
+    fn fold<const POSITIONS: bool>(&mut self, simd: S, logits: [S::f32s; 2], position: u32) {
+        for (half, logit) in logits.into_iter().enumerate() {
+            let best = &mut self.values[half];
+            if POSITIONS {
+                let wins = simd.less_than_f32s(*best, logit);
+                let at = &mut self.positions[half];
+                *at = simd.select_u32s(wins, simd.splat_u32s(position), *at);
+                *best = simd.select_f32s(wins, logit, *best);
+            } else {
+                *best = simd.max_f32s(*best, logit);
+            }
+        }
     }
 }

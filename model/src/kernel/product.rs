@@ -1,0 +1,484 @@
+//! Matrix products: the right-hand side is packed once into panels as wide as two vector registers, and rows of the
+//! left-hand side are multiplied with a panel as many at a time as there are registers to sum in.
+//!
+//! Every element of a product is a sum in ascending order of the inner index, whoever computes it: results do not
+//! depend on the number of threads.
+
+#![allow(unsafe_code)]
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Inner indices summed before the partial sums return to memory: a panel's share (128 KiB at most) and a block's
+/// share of the left-hand side stay in the second-level cache.
+const DEPTH: usize = 768;
+
+/// Rows of a task: a multiple of every tile height.
+const BLOCK_ROWS: usize = 84;
+
+/// A matrix in a slice: element `(i, j)` is at `i * row_stride + j * column_stride`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix whose rows lie one after the other.
+    ///
+    /// # Panics
+    ///
+    /// If there are not exactly `rows * columns` values.
+    pub fn new(values: &'a [f32], [rows, columns]: [usize; 2]) -> Self {
+        assert_eq!(
+            values.len(),
+            rows * columns,
+            "a matrix of {rows} x {columns}"
+        );
+        Self::strided(values, [rows, columns], columns)
+    }
+
+    /// A matrix whose rows begin `row_stride` values apart.
+    ///
+    /// # Panics
+    ///
+    /// If the last row reaches beyond the values.
+    pub fn strided(values: &'a [f32], [rows, columns]: [usize; 2], row_stride: usize) -> Self {
+        let end = rows.saturating_sub(1) * row_stride + columns;
+        assert!(
+            rows * columns == 0 || end <= values.len(),
+            "a matrix of {rows} x {columns}"
+        );
+        Self {
+            values,
+            rows,
+            columns,
+            row_stride,
+            column_stride: 1,
+        }
+    }
+
+    /// Rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Some of its rows.
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        self.part(rows, 0..self.columns)
+    }
+
+    fn at(&self, row: usize, column: usize) -> f32 {
+        self.values[row * self.row_stride + column * self.column_stride]
+    }
+
+    /// The part of `rows` and `columns`.
+    fn part(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Self {
+        let start = rows.start * self.row_stride + columns.start * self.column_stride;
+        Self {
+            values: &self.values[start.min(self.values.len())..],
+            rows: rows.len(),
+            columns: columns.len(),
+            ..*self
+        }
+    }
+}
+
+/// Values that begin at a cache line: a register's worth never straddles two.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    values: Vec<f32>,
+    start: usize,
+}
+
+impl Lines {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        let values = vec![0.0; len + 16];
+        let start = values.as_ptr().align_offset(64).min(16);
+        Self { values, start }
+    }
+
+    /// The values.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.values[self.start..self.values.len() - 16 + self.start]
+    }
+
+    /// The values, to write to.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        let end = self.values.len() - 16 + self.start;
+        &mut self.values[self.start..end]
+    }
+}
+
+/// The right-hand side of a product, packed: panel after panel of [`panel_width`] columns, each row by row, the last
+/// one filled up with zeros.
+#[derive(Debug, Clone)]
+pub struct Panels {
+    values: Lines,
+    depth: usize,
+    columns: usize,
+    width: usize,
+}
+
+/// Columns of a panel: two registers.
+pub fn panel_width() -> usize {
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) -> usize {
+            2 * S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Width)
+}
+
+impl Panels {
+    /// Packs on this thread.
+    pub fn pack(right: Matrix) -> Self {
+        let mut panels = Self::empty(right);
+        let stride = panels.stride();
+        for (panel, values) in panels
+            .values
+            .as_mut_slice()
+            .chunks_exact_mut(stride)
+            .enumerate()
+        {
+            pack_panel(right, panel, values, panels.width);
+        }
+        panels
+    }
+
+    /// Packs on all threads.
+    pub fn pack_in_parallel(right: Matrix) -> Self {
+        let mut panels = Self::empty(right);
+        let (stride, width) = (panels.stride(), panels.width);
+        panels
+            .values
+            .as_mut_slice()
+            .par_chunks_exact_mut(stride)
+            .enumerate()
+            .for_each(|(panel, values)| pack_panel(right, panel, values, width));
+        panels
+    }
+
+    fn empty(right: Matrix) -> Self {
+        let width = panel_width();
+        let count = right.columns.div_ceil(width);
+        Self {
+            values: Lines::zeros(count * right.rows.max(1) * width),
+            depth: right.rows,
+            columns: right.columns,
+            width,
+        }
+    }
+
+    fn stride(&self) -> usize {
+        self.depth.max(1) * self.width
+    }
+
+    /// Number of panels.
+    pub fn count(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// One panel, `[depth, width]`.
+    pub fn panel(&self, index: usize) -> &[f32] {
+        &self.values.as_slice()[index * self.stride()..][..self.depth * self.width]
+    }
+}
+
+fn pack_panel(right: Matrix, panel: usize, values: &mut [f32], width: usize) {
+    let first = panel * width;
+    let columns = width.min(right.columns - first);
+    if right.column_stride == 1 {
+        for (k, row) in values.chunks_exact_mut(width).take(right.rows).enumerate() {
+            let from = k * right.row_stride + first;
+            row[..columns].copy_from_slice(&right.values[from..from + columns]);
+        }
+    } else {
+        for column in 0..columns {
+            for k in 0..right.rows {
+                values[k * width + column] = right.at(k, first + column);
+            }
+        }
+    }
+}
+
+/// `out = left · right` on all threads; `finish` is given blocks of rows as they are done, while they are in cache.
+///
+/// # Shapes
+///
+/// - left: `[rows, depth]`, right: `[depth, columns]`
+/// - out: `[rows, columns]`, whatever it holds
+/// - finish: first row, `[some rows, columns]`
+///
+/// # Panics
+///
+/// If the shapes do not fit together.
+pub fn multiply(
+    left: Matrix,
+    right: &Panels,
+    out: &mut [f32],
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    assert_eq!(out.len(), left.rows * right.columns, "the product's size");
+    if out.is_empty() {
+        return;
+    }
+    let rows = block_rows(left.rows);
+    out.par_chunks_mut(rows * right.columns)
+        .enumerate()
+        .for_each(|(block, out)| {
+            let first = block * rows;
+            let end = (first + rows).min(left.rows);
+            multiply_here(left.rows(first..end), right, out, right.columns);
+            finish(first, out);
+        });
+}
+
+/// Whole blocks, unless there would be fewer than two for a thread.
+fn block_rows(rows: usize) -> usize {
+    let share = rows.div_ceil(2 * rayon::current_num_threads());
+    share.next_multiple_of(14).min(BLOCK_ROWS)
+}
+
+/// `out = left · right` on this thread; the rows of `out` begin `stride` values apart.
+///
+/// # Panics
+///
+/// If the shapes do not fit together.
+pub fn multiply_here(left: Matrix, right: &Panels, out: &mut [f32], stride: usize) {
+    assert_eq!(left.columns, right.depth, "the inner dimension");
+    assert!(stride >= right.columns, "rows overlap");
+    if left.rows == 0 || right.columns == 0 {
+        return;
+    }
+    assert!(
+        out.len() >= (left.rows - 1) * stride + right.columns,
+        "the product's size"
+    );
+    if left.columns == 0 {
+        out.chunks_mut(stride)
+            .take(left.rows)
+            .for_each(|row| row[..right.columns].fill(0.0));
+        return;
+    }
+    let shares = left.columns.div_ceil(DEPTH);
+    let share = left.columns.div_ceil(shares);
+    let mut copy = Vec::new();
+    for start in (0..left.columns).step_by(share) {
+        let range = start..(start + share).min(left.columns);
+        let mut left = left.part(0..left.rows, range.clone());
+        if left.column_stride != 1 {
+            left = copy_rows(left, &mut copy);
+        }
+        Arch::new().dispatch(Block {
+            left,
+            right,
+            first_depth: start,
+            out,
+            stride,
+        });
+    }
+}
+
+/// The same matrix with its rows in one piece each.
+fn copy_rows<'a>(from: Matrix, to: &'a mut Vec<f32>) -> Matrix<'a> {
+    // Not a power of two: rows would fall into the same few cache sets.
+    let stride = from.columns + 16;
+    to.resize(from.rows * stride, 0.0);
+    for column in 0..from.columns {
+        for row in 0..from.rows {
+            to[row * stride + column] = from.at(row, column);
+        }
+    }
+    Matrix::strided(to, [from.rows, from.columns], stride)
+}
+
+struct Block<'a> {
+    left: Matrix<'a>,
+    right: &'a Panels,
+    /// The left-hand side's first column is this row of the right-hand side; 0 means that sums begin here.
+    first_depth: usize,
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        assert_eq!(self.right.width, 2 * S::F32_LANES);
+        for panel in 0..self.right.count() {
+            let mut row = 0;
+            if S::REGISTER_COUNT == 32 {
+                self.rows::<S, 14>(simd, panel, &mut row);
+            } else {
+                self.rows::<S, 6>(simd, panel, &mut row);
+            }
+            self.rows::<S, 4>(simd, panel, &mut row);
+            self.rows::<S, 1>(simd, panel, &mut row);
+        }
+    }
+}
+
+impl Block<'_> {
+    /// As many rows from `row` as come in tiles of `ROWS`.
+    #[inline(always)]
+    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, panel: usize, row: &mut usize) {
+        let width = self.right.width;
+        let depth = self.left.columns;
+        let values = &self.right.panel(panel)[self.first_depth * width..][..depth * width];
+        let columns = width.min(self.right.columns - panel * width);
+        while *row + ROWS <= self.left.rows {
+            let left = &self.left.values[*row * self.left.row_stride..];
+            let sums = tile::<S, ROWS>(simd, left, self.left.row_stride, values, depth);
+            for (i, sum) in sums.into_iter().enumerate() {
+                let start = (*row + i) * self.stride + panel * width;
+                let out = &mut self.out[start..start + columns];
+                store(simd, sum, out, self.first_depth > 0);
+            }
+            *row += ROWS;
+        }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(simd: S, sum: [S::f32s; 2], out: &mut [f32], add: bool) {
+    let (low, high) = out.split_at_mut(S::F32_LANES.min(out.len()));
+    for (part, sum) in [low, high].into_iter().zip(sum) {
+        let before = match add {
+            true => simd.partial_load_f32s(part),
+            false => simd.splat_f32s(0.0),
+        };
+        simd.partial_store_f32s(part, simd.add_f32s(before, sum));
+    }
+}
+
+/// The sums over `depth` of `ROWS` rows with the columns of a panel.
+///
+/// # Shapes
+///
+/// - left: rows of `depth` values that begin `stride` apart
+/// - panel: `[depth, 2 registers]`
+#[inline(always)]
+pub fn tile<S: Simd, const ROWS: usize>(
+    simd: S,
+    left: &[f32],
+    stride: usize,
+    panel: &[f32],
+    depth: usize,
+) -> [[S::f32s; 2]; ROWS] {
+    assert!(left.len() >= (ROWS - 1) * stride + depth);
+    let (panel, _) = S::as_simd_f32s(panel);
+    assert!(panel.len() >= 2 * depth);
+    let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
+    let (left, panel) = (left.as_ptr(), panel.as_ptr());
+    for k in 0..depth {
+        // SAFETY: k < depth, so that the reads end within the lengths asserted above.
+        let right = unsafe { [*panel.add(2 * k), *panel.add(2 * k + 1)] };
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: row < ROWS and k < depth, as above.
+            let value = simd.splat_f32s(unsafe { *left.add(row * stride + k) });
+            sums[0] = simd.mul_add_e_f32s(value, right[0], sums[0]);
+            sums[1] = simd.mul_add_e_f32s(value, right[1], sums[1]);
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 7 + seed * 13) % 29) as f32 * 0.25 - 3.0)
+            .collect()
+    }
+
+    fn naive(left: Matrix, right: Matrix) -> Vec<f32> {
+        let mut out = Vec::new();
+        for i in 0..left.rows {
+            for j in 0..right.columns {
+                out.push(
+                    (0..left.columns)
+                        .map(|k| left.at(i, k) * right.at(k, j))
+                        .sum(),
+                );
+            }
+        }
+        out
+    }
+
+    /// The values are multiples of 1/16 and small: every order of summation gives the same float32.
+    #[test]
+    fn products_of_all_shapes_and_layouts_are_exact() {
+        for [m, k, n] in [
+            [1, 1, 1],
+            [3, 0, 5],
+            [0, 4, 4],
+            [14, 32, 32],
+            [17, 5, 33],
+            [100, 70, 31],
+            [29, 1700, 65],
+        ] {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            let lefts = [
+                Matrix::new(&a, [m, k]),
+                Matrix::new(&a, [k, m]).transposed(),
+            ];
+            let rights = [
+                Matrix::new(&b, [k, n]),
+                Matrix::new(&b, [n, k]).transposed(),
+            ];
+            for left in lefts {
+                for right in rights {
+                    let expected = naive(left, right);
+                    let mut out = vec![f32::NAN; m * n];
+                    multiply(left, &Panels::pack_in_parallel(right), &mut out, |_, _| ());
+                    assert_eq!(out, expected, "{m} x {k} x {n}");
+                    let mut strided = vec![7.0; m * (n + 3)];
+                    multiply_here(left, &Panels::pack(right), &mut strided, n + 3);
+                    for (found, expected) in strided.chunks(n + 3).zip(expected.chunks(n)) {
+                        assert_eq!(&found[..n], expected, "{m} x {k} x {n}");
+                        assert_eq!(found[n..], [7.0; 3]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_finished_once() {
+        let (a, b) = (values(200 * 3, 1), values(3 * 4, 2));
+        let mut out = vec![0.0; 200 * 4];
+        multiply(
+            Matrix::new(&a, [200, 3]),
+            &Panels::pack(Matrix::new(&b, [3, 4])),
+            &mut out,
+            |first, rows| {
+                for (i, row) in rows.chunks_exact_mut(4).enumerate() {
+                    row.fill((first + i) as f32);
+                }
+            },
+        );
+        assert!(
+            out.chunks(4)
+                .enumerate()
+                .all(|(i, row)| row == [i as f32; 4])
+        );
+    }
+}
