@@ -115,7 +115,6 @@ pub const KEYS: &[ForeignKey] = &[
     ignored("prediction_loss_only", &[], EVALUATION),
     ignored("eval_accumulation_steps", &[], MEMORY),
     ignored("eval_delay", &["0", "0.0"], "evaluation runs at every multiple of eval_steps"),
-    ignored("eval_on_start", &["true"], "the untrained model is evaluated first wherever eval_data is given"),
     ignored("eval_do_concat_batches", &["true"], EVALUATION),
     ignored("batch_eval_metrics", &[], EVALUATION),
     ignored("eval_use_gather_object", &[], EVALUATION),

@@ -143,6 +143,9 @@ keys! {
     warmup_ratio: f64,
     /// Micro-batches per optimizer step (default: 1).
     gradient_accumulation_steps: usize,
+    /// Texts encoded at a time where a batch's activations do not fit into memory; the loss is over the whole batch, and
+    /// gradients are the same (default: all at once). Ours.
+    grad_cache_docs: usize,
 
     /// Receives configs, logs, checkpoints and the final model.
     output_dir: String,
@@ -178,6 +181,8 @@ keys! {
     eval_strategy: String,
     /// Steps between evaluations (default: logging_steps).
     eval_steps: usize,
+    /// Evaluate the untrained model first (default: true, unlike Hugging Face's).
+    eval_on_start: bool,
     /// float16 on the GPU (default: false).
     fp16: bool,
     /// bfloat16 on the GPU (default: false).

@@ -221,6 +221,8 @@ pub struct OptimizerConfig {
     pub warmup: Warmup,
     /// Micro-batches per optimizer step.
     pub accumulation_steps: usize,
+    /// Texts encoded at a time, with their activations in memory; `None` is all of a batch.
+    pub grad_cache_docs: Option<usize>,
 }
 
 /// `lr_scheduler_type`.
@@ -274,6 +276,8 @@ pub struct RunConfig {
     pub eval_data: Vec<PathBuf>,
     /// Steps between evaluations while training.
     pub eval_steps: Option<usize>,
+    /// Evaluate the model before its first step.
+    pub eval_on_start: bool,
     /// Floating-point type of the computation.
     pub precision: Precision,
     /// Recompute cheap activations in the backward pass.

@@ -11,8 +11,10 @@ pub mod hf;
 mod kernel;
 pub mod masked_lm;
 pub mod ops;
+pub mod precision;
 pub mod sparse;
 
 pub use config::{EncoderConfig, Family};
 pub use masked_lm::{MaskedLm, TokenTensors};
+pub use precision::{Precision, PrecisionError};
 pub use sparse::{QueryWeights, SparseEncoder, SparseError, SparseOptions, SparseVector};

@@ -8,7 +8,8 @@ use data::TokenBatch;
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
-use crate::ops::{self, Precision, Then};
+use crate::ops::{self, Then};
+use crate::precision::Precision;
 
 /// An encoder with its masked-LM head.
 #[derive(Module, Debug)]
@@ -43,6 +44,8 @@ pub struct TokenTensors {
     pub types: Option<Tensor<1, Int>>,
     /// Number of tokens of each text.
     pub lengths: Vec<usize>,
+    /// How exactly they are to be encoded where nothing is differentiated.
+    pub precision: Precision,
 }
 
 impl TokenTensors {
@@ -58,7 +61,28 @@ impl TokenTensors {
             positions: tensor(positions.collect()),
             types: None,
             lengths: batch.lengths.clone(),
+            precision: Precision::Float32,
         }
+    }
+}
+
+impl TokenTensors {
+    /// The texts in order, at most `texts` at a time.
+    pub fn split(&self, texts: usize) -> Vec<Self> {
+        let mut first = 0;
+        let chunks = self.lengths.chunks(texts.max(1)).map(|lengths| {
+            let range = first..first + lengths.iter().sum::<usize>();
+            first = range.end;
+            let part = |tokens: &Tensor<1, Int>| tokens.clone().slice(range.clone());
+            Self {
+                ids: part(&self.ids),
+                positions: part(&self.positions),
+                types: self.types.as_ref().map(part),
+                lengths: lengths.to_vec(),
+                precision: self.precision,
+            }
+        });
+        chunks.collect()
     }
 }
 
@@ -84,7 +108,8 @@ impl MaskedLm {
     ///
     /// - output: `[tokens, hidden]`
     pub fn head_states(&self, tokens: &TokenTensors) -> Tensor<2> {
-        self.head.transform(self.encoder.forward(tokens))
+        self.head
+            .transform(self.encoder.forward(tokens), tokens.precision)
     }
 
     /// Masked-LM logits, materialised. For tests and small inputs: a batch of 80 documents of 256 tokens
@@ -110,6 +135,7 @@ impl MaskedLm {
             self.head.bias.val(),
             &tokens.lengths,
             activation,
+            tokens.precision,
         )
     }
 
@@ -132,8 +158,8 @@ impl MlmHead {
     /// # Shapes
     ///
     /// - hidden, output: `[tokens, hidden]`
-    pub fn transform(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let inner = ops::linear(hidden, &self.transform, Then::Gelu, Precision::Float32);
+    pub fn transform(&self, hidden: Tensor<2>, precision: Precision) -> Tensor<2> {
+        let inner = ops::linear(hidden, &self.transform, Then::Gelu, precision);
         self.norm.forward(inner)
     }
 }

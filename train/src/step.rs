@@ -34,6 +34,23 @@ impl Trainable {
         });
         Self { model, idf }
     }
+
+    /// Inference-free queries: `presence * relu(idf)`.
+    ///
+    /// # Shapes
+    ///
+    /// - presence, output: `[B, V]`
+    ///
+    /// # Panics
+    ///
+    /// If training is siamese.
+    pub fn query_weights(&self, presence: &Tensor<2>) -> Tensor<2> {
+        let idf = self
+            .idf
+            .as_ref()
+            .expect("inference-free training has an IDF table");
+        presence.clone() * relu(idf.val()).unsqueeze::<2>()
+    }
 }
 
 /// How a batch becomes a loss, the same at every step.
@@ -72,11 +89,29 @@ impl Objective {
     /// If a loss needs teacher scores and the batch has none.
     pub fn forward(&self, trainable: &Trainable, batch: &Batch, step: usize) -> StepOutput {
         let documents = self.represent(&trainable.model, &batch.documents); // [B * n, V]
-        let queries = self.query_weights(trainable, &batch.queries); // [B, V]
+        let queries = match &batch.queries {
+            Queries::Siamese(tokens) => self.represent(&trainable.model, tokens),
+            Queries::InferenceFree(presence) => trainable.query_weights(presence),
+        };
+        self.loss(queries, documents, batch.teacher.clone(), step)
+    }
+
+    /// The loss of representations, whoever made them.
+    ///
+    /// # Shapes
+    ///
+    /// - queries: `[B, V]`, documents: `[B * n, V]`, teacher: `[B, n]`
+    pub fn loss(
+        &self,
+        queries: Tensor<2>,
+        documents: Tensor<2>,
+        teacher: Option<Tensor<2>>,
+        step: usize,
+    ) -> StepOutput {
         let rows = queries.dims()[0];
         let docs_per_query = documents.dims()[0] / rows;
 
-        let ranking = self.ranking(queries.clone(), documents.clone(), batch.teacher.clone());
+        let ranking = self.ranking(queries.clone(), documents.clone(), teacher);
         let penalty = FlopsPenalty::new(&self.loss.document_flops, docs_per_query);
         let d_flops = flops(documents.clone(), penalty);
         let lambda_d = schedule::lambda(&self.loss.document_flops, step);
@@ -129,21 +164,8 @@ impl Objective {
         sum * self.loss.ranking_weight
     }
 
-    fn query_weights(&self, trainable: &Trainable, queries: &Queries) -> Tensor<2> {
-        match queries {
-            Queries::Siamese(tokens) => self.represent(&trainable.model, tokens),
-            Queries::InferenceFree(presence) => {
-                let idf = trainable
-                    .idf
-                    .as_ref()
-                    .expect("inference-free training has an IDF table");
-                presence.clone() * relu(idf.val()).unsqueeze::<2>()
-            }
-        }
-    }
-
     /// What the model says of texts: `[rows, vocab]`.
-    fn represent(&self, model: &MaskedLm, tokens: &TokenTensors) -> Tensor<2> {
+    pub fn represent(&self, model: &MaskedLm, tokens: &TokenTensors) -> Tensor<2> {
         let mut weights = model.document_weights(tokens, self.activation);
         let [rows, vocab] = weights.dims();
         if !self.masked_tokens.is_empty() {
@@ -171,7 +193,7 @@ fn mean_length(weights: Tensor<2>) -> Tensor<1> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use burn::optim::GradientsParams;
     use configs::{FlopsConfig, FlopsReduction};
     use data::TokenBatch;
@@ -180,9 +202,9 @@ mod tests {
     use super::*;
     use crate::batch::TokenizedBatch;
 
-    const VOCAB: usize = 12;
+    pub const VOCAB: usize = 12;
 
-    fn trainable(train_idf: bool, device: &Device) -> Trainable {
+    pub fn trainable(train_idf: bool, device: &Device) -> Trainable {
         device.seed(3);
         let config = EncoderConfig {
             family: Family::DistilBert,
@@ -202,7 +224,7 @@ mod tests {
         Trainable::new(config.init(device), Some(&idf), train_idf, device)
     }
 
-    fn objective(ranking: Vec<RankingLoss>, in_batch_negatives: bool) -> Objective {
+    pub fn objective(ranking: Vec<RankingLoss>, in_batch_negatives: bool) -> Objective {
         Objective {
             activation: Activation::L1Relu,
             prune_ratio: None,
@@ -226,7 +248,7 @@ mod tests {
         }
     }
 
-    fn tokenized(queries: usize) -> TokenizedBatch {
+    pub fn tokenized(queries: usize) -> TokenizedBatch {
         let query = |row: usize| vec![2, 4 + row as u32, 9, 3];
         let document = |row: usize| vec![2, 4 + (row % 5) as u32, 6, 7, 3][..4 + row % 2].to_vec();
         TokenizedBatch {
@@ -236,7 +258,7 @@ mod tests {
         }
     }
 
-    fn inference_free(queries: usize, device: &Device) -> Batch {
+    pub fn inference_free(queries: usize, device: &Device) -> Batch {
         Batch::inference_free(&tokenized(queries), VOCAB, &[0, 2, 3], 1.0, device)
     }
 

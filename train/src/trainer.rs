@@ -17,6 +17,7 @@ use crate::batch::{Batch, BatchError, BatchMaker, TokenizedBatch};
 use crate::checkpoint::{self, TrainerState};
 use crate::error::TrainError;
 use crate::evaluation::idf_table;
+use crate::grad_cache::GradientCache;
 use crate::memory::peak_memory_mib;
 use crate::metrics::{EvalRow, MetricsFile, StepRow};
 use crate::optimizer::{AdamW, ParameterPath, Rates, clip_factor, gradient_norm};
@@ -132,13 +133,13 @@ impl Trainer<'_> {
         stop: &AtomicBool,
     ) -> Result<Outcome, TrainError> {
         let (run, total) = (&self.setup.config.run, self.setup.total_steps);
-        if start == 0 {
+        if start == 0 && run.eval_on_start {
             self.evaluate(&trainable, 0)?;
         }
         for step in start..total {
             let began = Instant::now();
             // The same draws at a step whether the run was interrupted before it or not.
-            self.setup.device.seed(step_seed(run.seed, step));
+            self.setup.device.seed(mixed_seed(run.seed, step));
 
             // Forward and backward, averaged over micro-batches.
             let (gradients, figures, tokens) = self.gradients(&trainable, &batches, step)?;
@@ -203,13 +204,31 @@ impl Trainer<'_> {
             if trainable.idf.is_none() {
                 tokens += batch.queries.tokens();
             }
-            let output = self
-                .objective
-                .forward(trainable, &self.on_device(&batch), step);
-            figures.push(output.figures());
-            finite(step, "the loss", figures[figures.len() - 1].loss)?;
-            let gradients = (output.loss / micro_batches as f64).backward();
-            accumulator.accumulate(trainable, GradientsParams::from_grads(gradients, trainable));
+            let batch = self.on_device(&batch);
+            let found = match self.setup.config.optimizer.grad_cache_docs {
+                None => {
+                    let output = self.objective.forward(trainable, &batch, step);
+                    let found = output.figures();
+                    finite(step, "the loss", found.loss)?;
+                    let gradients = (output.loss / micro_batches as f64).backward();
+                    let gradients = GradientsParams::from_grads(gradients, trainable);
+                    accumulator.accumulate(trainable, gradients);
+                    found
+                }
+                Some(docs) => {
+                    let cache = GradientCache {
+                        objective: &self.objective,
+                        trainable,
+                        texts_at_a_time: docs,
+                        seed: mixed_seed(self.setup.config.run.seed, step),
+                        loss_weight: 1.0 / micro_batches as f64,
+                    };
+                    let output = cache.accumulate(&batch, step, &mut accumulator);
+                    finite(step, "the loss", output.loss)?;
+                    output
+                }
+            };
+            figures.push(found);
         }
         Ok((accumulator.grads(), StepFigures::mean(&figures), tokens))
     }
@@ -341,7 +360,7 @@ fn finite(step: usize, what: &'static str, value: f64) -> Result<f64, TrainError
 }
 
 /// The seed of one step's random draws: neighbouring steps and seeds share nothing (SplitMix64).
-fn step_seed(seed: u64, step: usize) -> u64 {
+pub(crate) fn mixed_seed(seed: u64, step: usize) -> u64 {
     let mut mixed = seed.wrapping_add((step as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -355,10 +374,10 @@ mod tests {
     #[test]
     fn steps_and_seeds_draw_differently() {
         let seeds = [
-            step_seed(0, 0),
-            step_seed(0, 1),
-            step_seed(1, 0),
-            step_seed(1, 1),
+            mixed_seed(0, 0),
+            mixed_seed(0, 1),
+            mixed_seed(1, 0),
+            mixed_seed(1, 1),
         ];
         let distinct: std::collections::BTreeSet<u64> = seeds.into_iter().collect();
         assert_eq!(distinct.len(), 4);

@@ -43,6 +43,11 @@ pub(super) fn read(
         "gradient_accumulation_steps",
         "expected 1 or more",
     )?;
+    raw.require(
+        raw.grad_cache_docs != Some(0),
+        "grad_cache_docs",
+        "expected 1 or more, or no such line",
+    )?;
     let schedule = choice(
         raw,
         "lr_scheduler_type",
@@ -60,6 +65,7 @@ pub(super) fn read(
         schedule,
         warmup: warmup(raw, schedule, warnings)?,
         accumulation_steps,
+        grad_cache_docs: raw.grad_cache_docs,
     })
 }
 
@@ -123,6 +129,7 @@ fn warmup(
 
 pub(super) fn write(optimizer: &OptimizerConfig, raw: &mut RawConfig) {
     raw.learning_rate = Some(optimizer.learning_rate);
+    raw.grad_cache_docs = optimizer.grad_cache_docs;
     raw.weight_decay = Some(optimizer.weight_decay);
     raw.weight_decay_exclude_bias_and_norm = Some(optimizer.exclude_bias_and_norm);
     raw.adam_beta1 = Some(optimizer.beta1);

@@ -52,6 +52,7 @@ pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<RunCon
             .then(|| raw.save_steps.unwrap_or(SAVE_STEPS)),
         save_total_limit: raw.save_total_limit,
         eval_steps: eval_steps(raw, eval_data.is_empty(), warnings)?,
+        eval_on_start: raw.eval_on_start.unwrap_or(true),
         eval_data,
         precision: precision(raw)?,
         gradient_checkpointing: raw.gradient_checkpointing.unwrap_or(false),
@@ -186,6 +187,7 @@ pub(super) fn write(run: &RunConfig, raw: &mut RawConfig) {
     raw.eval_data = Some(directories.collect());
     raw.eval_strategy = strategy(run.eval_steps);
     raw.eval_steps = run.eval_steps;
+    raw.eval_on_start = Some(run.eval_on_start);
     raw.fp16 = Some(run.precision == Precision::F16);
     raw.bf16 = Some(run.precision == Precision::Bf16);
     raw.gradient_checkpointing = Some(run.gradient_checkpointing);

@@ -8,7 +8,7 @@ use configs::Activation;
 use data::BatchLimit;
 use model::device::{DeviceChoice, select};
 use model::sparse::LoadNotes;
-use model::{SparseEncoder, SparseOptions};
+use model::{Precision, SparseEncoder, SparseOptions};
 
 use super::{notice, positive, ratio};
 
@@ -27,9 +27,12 @@ pub struct ComputeArguments {
     /// Longest text in tokens, special tokens included; longer ones are cut
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = positive)]
     pub max_length: usize,
-    /// Tokens per batch, padding included
+    /// Tokens per batch
     #[arg(long, value_name = "TOKENS", default_value_t = 8192, value_parser = positive)]
     pub batch_tokens: usize,
+    /// f32, bf16 or int8: numbers that the encoder multiplies; bf16 and int8 are faster, on processors that have them
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    pub precision: Precision,
     /// Keep document weights above this share of the largest of their document
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub prune_ratio: Option<f32>,
@@ -48,6 +51,7 @@ impl ComputeArguments {
             max_len: self.max_length,
             batch: BatchLimit::Tokens(self.batch_tokens),
             prune_ratio: self.prune_ratio,
+            precision: self.precision,
             ..SparseOptions::default()
         };
         let (encoder, notes) = SparseEncoder::load(model, &options, &device)

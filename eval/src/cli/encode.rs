@@ -127,11 +127,12 @@ impl EncodeArguments {
             activation,
             max_length,
             batch_tokens,
+            precision,
             prune_ratio,
-            ..
+            idf,
         } = &self.compute;
         let options = format!(
-            "{:?} {:?} {:?} {device:?} {activation:?} {max_length} {batch_tokens} {prune_ratio:?}",
+            "{:?} {:?} {:?} {device:?} {activation:?} {max_length} {batch_tokens} {precision} {prune_ratio:?}",
             self.route, self.top_k, self.shard
         );
         hasher.update(options.as_bytes());
@@ -140,7 +141,7 @@ impl EncodeArguments {
             .with_context(|| format!("cannot list {}", self.model.display()))?;
         files.retain(|path| path.is_file());
         files.sort();
-        for path in files.iter().chain(&self.compute.idf) {
+        for path in files.iter().chain(idf) {
             add_file(&mut hasher, path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
         }

@@ -5,8 +5,9 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::config::EncoderConfig;
+use crate::masked_lm::TokenTensors;
 use crate::ops::attention::Heads;
-use crate::ops::{Precision, Then, attention, linear};
+use crate::ops::{Then, attention, linear};
 
 /// `softmax(Q Kᵀ / √d) V`, heads side by side, projected back to the hidden width.
 #[derive(Module, Debug)]
@@ -43,15 +44,15 @@ impl SelfAttention {
     /// # Shapes
     ///
     /// - hidden, output: `[tokens, hidden]`
-    pub fn forward(&self, hidden: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+    pub fn forward(&self, hidden: Tensor<2>, tokens: &TokenTensors) -> Tensor<2> {
         let trains = self.dropout.training.is_enabled() && hidden.device().is_autodiff();
         let heads = Heads {
-            lengths: lengths.to_vec(),
+            lengths: tokens.lengths.clone(),
             count: self.num_heads,
             dropout: if trains { self.dropout.prob } else { 0.0 },
         };
         let project = |layer: &Linear, rows: &Tensor<2>| {
-            linear(rows.clone(), layer, Then::Identity, Precision::Float32)
+            linear(rows.clone(), layer, Then::Identity, tokens.precision)
         };
         let context = attention(
             project(&self.query, &hidden),

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::SelfAttention;
 use crate::config::EncoderConfig;
-use crate::ops::{Precision, Then, add_norm, linear};
+use crate::masked_lm::TokenTensors;
+use crate::ops::{Then, add_norm, linear};
 
 /// Self-attention and a gelu feed-forward, each with a residual connection and LayerNorm after it.
 #[derive(Module, Debug)]
@@ -42,17 +43,17 @@ impl Layer {
     /// # Shapes
     ///
     /// - hidden, output: `[tokens, hidden]`
-    pub fn forward(&self, hidden: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
-        let attended = self.attention.forward(hidden.clone(), lengths);
+    pub fn forward(&self, hidden: Tensor<2>, tokens: &TokenTensors) -> Tensor<2> {
+        let attended = self.attention.forward(hidden.clone(), tokens);
         let attended = self.dropout.forward(attended);
         let hidden = add_norm(attended, hidden, &self.attention_norm, self.norm_eps);
         let inner = linear(
             hidden.clone(),
             &self.intermediate,
             Then::Gelu,
-            Precision::Float32,
+            tokens.precision,
         );
-        let output = linear(inner, &self.output, Then::Identity, Precision::Float32);
+        let output = linear(inner, &self.output, Then::Identity, tokens.precision);
         add_norm(
             self.dropout.forward(output),
             hidden,

@@ -71,9 +71,9 @@ impl Encoder {
     /// - output: `[tokens, hidden]`
     pub fn forward(&self, tokens: &TokenTensors) -> Tensor<2> {
         let embedded = self.embeddings.forward(tokens);
-        self.layers.iter().fold(embedded, |hidden, layer| {
-            layer.forward(hidden, &tokens.lengths)
-        })
+        self.layers
+            .iter()
+            .fold(embedded, |hidden, layer| layer.forward(hidden, tokens))
     }
 
     /// Every hidden state, from the embeddings' output to the last layer's.
@@ -84,7 +84,7 @@ impl Encoder {
     pub fn hidden_states(&self, tokens: &TokenTensors) -> Vec<Tensor<2>> {
         let mut states = vec![self.embeddings.forward(tokens)];
         for layer in &self.layers {
-            let next = layer.forward(states[states.len() - 1].clone(), &tokens.lengths);
+            let next = layer.forward(states[states.len() - 1].clone(), tokens);
             states.push(next);
         }
         states

@@ -26,10 +26,9 @@ pub fn exp(x: f32) -> f32 {
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3F80_0000))
 }
 
-/// `erf(x)`, as a rational function on [-4, 4], beyond which it is 1 or -1 in float32.
+/// `erf(x)`, as a rational function on [-3.92, 3.92], beyond which it is 1 or -1 in float32.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
-    let x = x.clamp(-4.0, 4.0);
     let s = x * x;
     let p = -2.726_142_3e-10;
     let p = p * s + 2.770_681_4e-8;
@@ -43,7 +42,12 @@ pub fn erf(x: f32) -> f32 {
     let q = q * s - 1.682_827e-3;
     let q = q * s - 7.373_329e-3;
     let q = q * s - 1.426_473_9e-2;
-    x * p / q
+    let inside = x * p / q;
+    if s < 15.3664 {
+        inside
+    } else {
+        1.0f32.copysign(x)
+    }
 }
 
 /// `x Φ(x)`, Φ being the normal distribution function: the gelu of BERT, exact.

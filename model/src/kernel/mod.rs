@@ -5,6 +5,7 @@
 
 pub mod math;
 pub mod product;
+pub mod reduced;
 
 use rayon::prelude::*;
 
@@ -20,6 +21,13 @@ pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
         }
     }
     pulp::Arch::new().dispatch(Body(body))
+}
+
+/// Rows of a task that multiplies `rows` rows: a multiple of every tile height, no more than stay in cache, and few
+/// enough that every thread has two tasks.
+fn block_rows(rows: usize) -> usize {
+    let share = rows.div_ceil(2 * rayon::current_num_threads());
+    share.next_multiple_of(14).min(84)
 }
 
 /// Lanes of sums and maxima: as many partial results as fit into a few registers.

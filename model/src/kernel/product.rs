@@ -9,12 +9,11 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::block_rows;
+
 /// Inner indices summed before the partial sums return to memory: a panel's share (128 KiB at most) and a block's
 /// share of the left-hand side stay in the second-level cache.
 const DEPTH: usize = 768;
-
-/// Rows of a task: a multiple of every tile height.
-const BLOCK_ROWS: usize = 84;
 
 /// A matrix in a slice: element `(i, j)` is at `i * row_stride + j * column_stride`.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +74,18 @@ impl<'a> Matrix<'a> {
     /// Some of its rows.
     pub fn rows(&self, rows: std::ops::Range<usize>) -> Self {
         self.part(rows, 0..self.columns)
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// Copies one column to the beginning of `to`.
+    pub fn copy_column(&self, column: usize, to: &mut [f32]) {
+        for (row, to) in to.iter_mut().enumerate().take(self.rows) {
+            *to = self.at(row, column);
+        }
     }
 
     fn at(&self, row: usize, column: usize) -> f32 {
@@ -221,17 +232,12 @@ fn pack_panel(right: Matrix, panel: usize, values: &mut [f32], width: usize) {
 ///
 /// - left: `[rows, depth]`, right: `[depth, columns]`
 /// - out: `[rows, columns]`, whatever it holds
-/// - finish: first row, `[some rows, columns]`
+/// - finish: `[some rows, columns]`
 ///
 /// # Panics
 ///
 /// If the shapes do not fit together.
-pub fn multiply(
-    left: Matrix,
-    right: &Panels,
-    out: &mut [f32],
-    finish: impl Fn(usize, &mut [f32]) + Sync,
-) {
+pub fn multiply(left: Matrix, right: &Panels, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
     assert_eq!(out.len(), left.rows * right.columns, "the product's size");
     if out.is_empty() {
         return;
@@ -243,14 +249,8 @@ pub fn multiply(
             let first = block * rows;
             let end = (first + rows).min(left.rows);
             multiply_here(left.rows(first..end), right, out, right.columns);
-            finish(first, out);
+            finish(out);
         });
-}
-
-/// Whole blocks, unless there would be fewer than two for a thread.
-fn block_rows(rows: usize) -> usize {
-    let share = rows.div_ceil(2 * rayon::current_num_threads());
-    share.next_multiple_of(14).min(BLOCK_ROWS)
 }
 
 /// `out = left · right` on this thread; the rows of `out` begin `stride` values apart.
@@ -448,7 +448,7 @@ mod tests {
                 for right in rights {
                     let expected = naive(left, right);
                     let mut out = vec![f32::NAN; m * n];
-                    multiply(left, &Panels::pack_in_parallel(right), &mut out, |_, _| ());
+                    multiply(left, &Panels::pack_in_parallel(right), &mut out, |_| ());
                     assert_eq!(out, expected, "{m} x {k} x {n}");
                     let mut strided = vec![7.0; m * (n + 3)];
                     multiply_here(left, &Panels::pack(right), &mut strided, n + 3);
@@ -464,21 +464,12 @@ mod tests {
     #[test]
     fn every_row_is_finished_once() {
         let (a, b) = (values(200 * 3, 1), values(3 * 4, 2));
-        let mut out = vec![0.0; 200 * 4];
-        multiply(
-            Matrix::new(&a, [200, 3]),
-            &Panels::pack(Matrix::new(&b, [3, 4])),
-            &mut out,
-            |first, rows| {
-                for (i, row) in rows.chunks_exact_mut(4).enumerate() {
-                    row.fill((first + i) as f32);
-                }
-            },
-        );
-        assert!(
-            out.chunks(4)
-                .enumerate()
-                .all(|(i, row)| row == [i as f32; 4])
-        );
+        let panels = Panels::pack(Matrix::new(&b, [3, 4]));
+        let [mut plain, mut finished] = [vec![0.0; 200 * 4], vec![0.0; 200 * 4]];
+        multiply(Matrix::new(&a, [200, 3]), &panels, &mut plain, |_| ());
+        multiply(Matrix::new(&a, [200, 3]), &panels, &mut finished, |rows| {
+            rows.iter_mut().for_each(|x| *x += 1.0);
+        });
+        assert!(plain.iter().zip(finished).all(|(x, y)| x + 1.0 == y));
     }
 }

@@ -21,14 +21,6 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::tensor::FloatTensor;
 
-/// How exactly matrix products are computed where nothing is differentiated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    Float32,
-}
-
 /// Hands each parent of a node its gradient.
 fn register<B: Backend, const N: usize>(
     grads: &mut Gradients,

@@ -9,6 +9,7 @@ use data::{BatchLimit, Idf, TokenBatch, Tokenizer, bucket};
 use super::{SparseVector, idf_query};
 use crate::hf::{self, ImportOptions, ImportReport};
 use crate::masked_lm::{MaskedLm, TokenTensors};
+use crate::precision::{Precision, PrecisionError};
 
 /// How a model directory is to be read and used; the defaults follow the model's own files.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct SparseOptions {
     pub batch: BatchLimit,
     /// Keep document weights above this share of the row's largest.
     pub prune_ratio: Option<f32>,
+    /// How exactly documents are encoded.
+    pub precision: Precision,
     /// How a checkpoint without a masked-LM head gets one.
     pub import: ImportOptions,
 }
@@ -35,6 +38,7 @@ impl Default for SparseOptions {
             max_len: 512,
             batch: BatchLimit::Tokens(8192),
             prune_ratio: None,
+            precision: Precision::default(),
             import: ImportOptions::default(),
         }
     }
@@ -60,6 +64,7 @@ pub struct SparseEncoder {
     max_len: usize,
     batch: BatchLimit,
     prune_ratio: Option<f32>,
+    precision: Precision,
     device: Device,
 }
 
@@ -75,6 +80,9 @@ pub enum SparseError {
     /// The IDF table.
     #[error(transparent)]
     Idf(#[from] data::IdfError),
+    /// The device cannot compute in the precision asked for.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// The tokenizer and the model disagree.
     #[error(
         "{path}: the tokenizer has {tokenizer} entries but the model's vocabulary has {model}: \
@@ -113,6 +121,7 @@ impl SparseEncoder {
         options: &SparseOptions,
         device: &Device,
     ) -> Result<(Self, LoadNotes), SparseError> {
+        options.precision.check(device)?;
         let tokenizer = Tokenizer::from_dir(dir)?;
         let (model, config, import) = hf::load(dir, &options.import, device)?;
         if tokenizer.vocab_size() > config.vocab_size {
@@ -139,6 +148,7 @@ impl SparseEncoder {
             max_len: options.max_len.min(config.max_positions),
             batch: options.batch,
             prune_ratio: options.prune_ratio,
+            precision: options.precision,
             ..Self::new(model, tokenizer, queries, named.unwrap_or_default(), device)
         };
         let notes = LoadNotes {
@@ -166,6 +176,7 @@ impl SparseEncoder {
             max_len: defaults.max_len.min(positions),
             batch: defaults.batch,
             prune_ratio: None,
+            precision: Precision::default(),
             device: device.clone(),
         }
     }
@@ -251,7 +262,10 @@ impl SparseEncoder {
 
     /// Document vectors of one batch of tokens.
     pub fn encode_batch(&self, batch: &TokenBatch) -> Vec<SparseVector> {
-        let tokens = TokenTensors::new(batch, &self.device);
+        let tokens = TokenTensors {
+            precision: self.precision,
+            ..TokenTensors::new(batch, &self.device)
+        };
         let weights = self.model.document_weights(&tokens, self.activation);
         let vocab = weights.dims()[1];
         let weights: Vec<f32> = weights.into_data().convert::<f32>().iter().collect();

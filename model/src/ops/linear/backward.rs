@@ -10,7 +10,8 @@ use burn::tensor::Shape;
 
 use super::forward::LinearPasses;
 use super::{LinearOps, Then};
-use crate::ops::{Precision, register};
+use crate::ops::register;
+use crate::precision::Precision;
 
 #[derive(Debug)]
 struct LinearBackward;

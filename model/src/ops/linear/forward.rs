@@ -5,7 +5,7 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
 use super::{Then, backward};
-use crate::ops::Precision;
+use crate::precision::Precision;
 
 /// Both passes; the default bodies work on every backend.
 pub trait LinearPasses: Backend {

@@ -8,9 +8,9 @@ use super::Then;
 use super::forward::LinearPasses;
 use crate::kernel::math::{gelu, gelu_slope};
 use crate::kernel::product::{Matrix, Panels, multiply};
-use crate::kernel::{column_sums, vectorised};
-use crate::ops::Precision;
+use crate::kernel::{column_sums, reduced, vectorised};
 use crate::ops::floats::{contiguous, tensor, values};
+use crate::precision::Precision;
 
 /// Numbers per task where every number is for itself.
 const CHUNK: usize = 1 << 14;
@@ -44,18 +44,25 @@ impl LinearPasses for Flex {
         weight: FlexTensor,
         bias: FlexTensor,
         then: Then,
-        _precision: Precision,
+        precision: Precision,
     ) -> FlexTensor {
         let [rows, depth] = input.shape().dims();
         let [_, columns] = weight.shape().dims();
         let [input, weight, bias] = [input, weight, bias].map(contiguous);
-        let panels = Panels::pack_in_parallel(Matrix::new(values(&weight), [depth, columns]));
-        let bias = values(&bias);
+        let (input, bias) = (values(&input), values(&bias));
+        let weight = Matrix::new(values(&weight), [depth, columns]);
         let mut output = vec![0.0; rows * columns];
-        let input = Matrix::new(values(&input), [rows, depth]);
-        multiply(input, &panels, &mut output, |_, rows| {
-            vectorised(|| finish(rows, bias, then));
-        });
+        let finish = |rows: &mut [f32]| vectorised(|| finish(rows, bias, then));
+        match reduced::Weights::pack(weight, precision) {
+            Some(weights) => {
+                reduced::multiply(&weights.round(input, depth), &weights, &mut output, finish);
+            }
+            None => {
+                let panels = Panels::pack_in_parallel(weight);
+                let input = Matrix::new(input, [rows, depth]);
+                multiply(input, &panels, &mut output, finish);
+            }
+        }
         tensor(output, [rows, columns])
     }
 
@@ -86,13 +93,13 @@ impl LinearPasses for Flex {
         let mut grad_input = vec![0.0; rows * depth];
         let weight = Matrix::new(values(&weight), [depth, columns]);
         let panels = Panels::pack_in_parallel(weight.transposed());
-        multiply(grad_matrix, &panels, &mut grad_input, |_, _| ());
+        multiply(grad_matrix, &panels, &mut grad_input, |_| ());
         drop(panels);
 
         let mut grad_weight = vec![0.0; depth * columns];
         let input = Matrix::new(values(&input), [rows, depth]);
         let panels = Panels::pack_in_parallel(grad_matrix);
-        multiply(input.transposed(), &panels, &mut grad_weight, |_, _| ());
+        multiply(input.transposed(), &panels, &mut grad_weight, |_| ());
 
         [
             tensor(grad_input, [rows, depth]),

@@ -14,7 +14,7 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-use super::Precision;
+use crate::precision::Precision;
 use forward::LinearPasses;
 
 /// What follows the bias.

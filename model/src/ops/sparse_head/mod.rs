@@ -19,6 +19,7 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use configs::Activation;
 
+use crate::precision::Precision;
 use forward::PoolLogits;
 
 /// Backends that have the op. Called through [`sparse_head`].
@@ -31,6 +32,7 @@ pub trait SparseHeadOps: Backend {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 }
 
@@ -41,8 +43,9 @@ impl SparseHeadOps for Flex {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        let pooled = Self::pool(hidden, decoder, bias, &lengths);
+        let pooled = Self::pool(hidden, decoder, bias, &lengths, precision);
         forward::logarithms::<Self>(pooled, logarithms)
     }
 }
@@ -55,13 +58,17 @@ impl SparseHeadOps for burn::backend::Cube {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        let pooled = Self::pool(hidden, decoder, bias, &lengths);
+        let pooled = Self::pool(hidden, decoder, bias, &lengths, precision);
         forward::logarithms::<Self>(pooled, logarithms)
     }
 }
 
 /// Document weights over the vocabulary.
+///
+/// Below float32, `precision` is what winners are found with; where nothing is differentiated, each winner's logit is
+/// then computed again in float32. Training computes in float32.
 ///
 /// # Shapes
 ///
@@ -80,6 +87,7 @@ pub fn sparse_head(
     bias: Tensor<1>,
     lengths: &[usize],
     activation: Activation,
+    precision: Precision,
 ) -> Tensor<2> {
     let [tokens, width] = hidden.dims();
     let [vocab, _] = decoder.dims();
@@ -96,6 +104,7 @@ pub fn sparse_head(
         bias.into_dispatch(),
         lengths.to_vec(),
         activation.logarithms(),
+        precision,
     ))
 }
 
@@ -146,6 +155,7 @@ mod tests {
                 self.bias.clone(),
                 &self.lengths,
                 activation,
+                Precision::Float32,
             );
             let grads = (weights.clone() * self.upstream.clone()).sum().backward();
             [
@@ -157,7 +167,7 @@ mod tests {
         }
     }
 
-    type Head = fn(Tensor<2>, Tensor<2>, Tensor<1>, &[usize], Activation) -> Tensor<2>;
+    type Head = fn(Tensor<2>, Tensor<2>, Tensor<1>, &[usize], Activation, Precision) -> Tensor<2>;
 
     const ACTIVATIONS: [Activation; 4] = [
         Activation::Relu,
@@ -199,9 +209,10 @@ mod tests {
                 decoder.clone().inner(),
                 bias.clone().inner(),
             );
-            let trained = sparse_head(hidden, decoder, bias, lengths, Activation::L1Relu);
+            let (l1, f32) = (Activation::L1Relu, Precision::Float32);
+            let trained = sparse_head(hidden, decoder, bias, lengths, l1, f32);
             let (hidden, decoder, bias) = inner;
-            let inferred = sparse_head(hidden, decoder, bias, lengths, Activation::L1Relu);
+            let inferred = sparse_head(hidden, decoder, bias, lengths, l1, f32);
             assert_eq!(floats(trained), floats(inferred), "{shape:?}");
         }
     }
@@ -253,6 +264,51 @@ mod tests {
         }
     }
 
+    /// Another position may win by a hair; its logit is exact, so that weights differ by no more than that.
+    #[test]
+    fn winners_found_in_less_precision_have_exact_weights() {
+        let device = Device::flex().autodiff();
+        for precision in [Precision::BFloat16, Precision::Int8] {
+            if let Err(error) = precision.check(&device) {
+                println!("SKIPPED {precision}: {error}");
+                continue;
+            }
+            for ([width, vocab], lengths) in CASES {
+                let case = Case::new([width, vocab], lengths, &device);
+                let (hidden, decoder) = (case.hidden.inner(), case.decoder.inner());
+                let bias = case.bias.inner();
+                let run = |precision| {
+                    let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
+                    floats(sparse_head(
+                        hidden,
+                        decoder,
+                        bias,
+                        lengths,
+                        Activation::Relu,
+                        precision,
+                    ))
+                };
+                let (found, exact) = (run(precision), run(Precision::Float32));
+                let same = found
+                    .iter()
+                    .zip(&exact)
+                    .filter(|(a, b)| (**a - **b).abs() < 1e-4)
+                    .count();
+                assert!(
+                    same * 100 >= exact.len() * 95,
+                    "{precision}: {same} of {}",
+                    exact.len()
+                );
+                assert_close(
+                    &found,
+                    &exact,
+                    0.1,
+                    &format!("{precision} [{width}, {vocab}]"),
+                );
+            }
+        }
+    }
+
     #[test]
     fn gradients_match_finite_differences() {
         let device = Device::flex().autodiff();
@@ -267,6 +323,7 @@ mod tests {
                 case.bias.clone(),
                 &case.lengths,
                 Activation::L1Relu,
+                Precision::Float32,
             );
             (weights * case.upstream.clone()).sum().into_scalar::<f32>()
         };
