@@ -77,6 +77,9 @@ keys! {
     /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head (default: 2.0). Ours.
     head_threshold: f64,
 
+    /// Parts of the model that are not trained, by their path, as `head.transform` (default: none). Ours.
+    freeze: Vec<String>,
+
     /// One data set: a JSON lines file or a save_to_disk directory.
     train_file: String,
     /// A folder of data sets.

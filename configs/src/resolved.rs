@@ -41,6 +41,8 @@ pub struct ModelConfig {
     /// Logit below which a vocabulary entry starts at zero when the checkpoint has no masked-LM head
     /// (`head_threshold`): the new decoder bias is its negative.
     pub head_threshold: f64,
+    /// Module paths of what is not trained.
+    pub freeze: Vec<String>,
 }
 
 /// Where a query's weights come from.

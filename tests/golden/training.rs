@@ -123,7 +123,7 @@ impl Golden {
         }
     }
 
-    fn batch(&self, index: usize, vocab_size: usize, special: &[u32]) -> Batch {
+    fn batch(&self, index: usize, special: &[u32]) -> Batch {
         let tokens = |side: &str| {
             let array = |key: &str| self.batches.get(&format!("{side}_{key}")).at(index);
             let rows = Tokens::new(&array("input_ids"), &array("attention_mask")).rows();
@@ -140,7 +140,7 @@ impl Golden {
                     .to_vec(),
             ),
         };
-        Batch::inference_free(&batch, vocab_size, special, 1.0, &self.device)
+        Batch::inference_free(&batch, special, 1.0, &self.device)
     }
 }
 
@@ -148,10 +148,7 @@ impl Training<'_> {
     /// The loss of the next step, with its gradients.
     fn forward(&self) -> (StepFigures, burn::tensor::Gradients) {
         let batches = count(self.golden.setting("batches"));
-        let vocab_size = self.encoder.vocab_size;
-        let batch = self
-            .golden
-            .batch(self.step % batches, vocab_size, &self.special);
+        let batch = self.golden.batch(self.step % batches, &self.special);
         let output = self.objective.forward(&self.trainable, &batch, self.step);
         (output.figures(), output.loss.backward())
     }

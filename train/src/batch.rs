@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use configs::Preprocess;
 use data::{GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, preprocess};
 use model::TokenTensors;
@@ -102,8 +102,45 @@ impl BatchMaker<'_> {
 pub enum Queries {
     /// For the document encoder.
     Siamese(TokenTensors),
-    /// For the IDF table: `[queries, vocab]`, 1 where the query has the token and the token is not special.
-    InferenceFree(Tensor<2>),
+    /// For the IDF table.
+    InferenceFree(QueryTokens),
+}
+
+/// The distinct tokens of each query that are not special.
+#[derive(Debug, Clone)]
+pub struct QueryTokens {
+    /// `[entries]`: token ids, one query after the other.
+    pub tokens: Tensor<1, Int>,
+    /// `[entries, queries]`: 1 where the entry is of the query, 0 elsewhere.
+    pub members: Tensor<2>,
+}
+
+impl QueryTokens {
+    /// `special` are the token ids to leave out, in ascending order. There is at least one entry, of no query where
+    /// all are empty.
+    fn new(batch: &TokenBatch, special: &[u32], device: &Device) -> Self {
+        let rows = batch.rows();
+        let (mut tokens, mut members) = (Vec::new(), Vec::new());
+        for (row, text) in batch.texts().enumerate() {
+            let mut distinct = text.to_vec();
+            distinct.sort_unstable();
+            distinct.dedup();
+            distinct.retain(|token| special.binary_search(token).is_err());
+            tokens.extend(distinct.iter().map(|&token| token as i32));
+            members.resize(tokens.len() * rows, 0.0);
+            let first = tokens.len() - distinct.len();
+            (first..tokens.len()).for_each(|entry| members[entry * rows + row] = 1.0);
+        }
+        if tokens.is_empty() {
+            tokens.push(0);
+            members.resize(rows, 0.0f32);
+        }
+        let shape = [tokens.len(), rows];
+        Self {
+            tokens: Tensor::from_data(TensorData::new(tokens, [shape[0]]), device),
+            members: Tensor::from_data(TensorData::new(members, shape), device),
+        }
+    }
 }
 
 /// A batch on a device.
@@ -128,15 +165,12 @@ impl Batch {
     /// query, in ascending order.
     pub fn inference_free(
         batch: &TokenizedBatch,
-        vocab_size: usize,
         special: &[u32],
         score_scale: f64,
         device: &Device,
     ) -> Self {
-        let presence = presence(&batch.queries, vocab_size, special);
-        let shape = [batch.queries.rows(), vocab_size];
-        let presence = Tensor::from_data(TensorData::new(presence, shape), device);
-        Self::new(batch, Queries::InferenceFree(presence), score_scale, device)
+        let tokens = QueryTokens::new(&batch.queries, special, device);
+        Self::new(batch, Queries::InferenceFree(tokens), score_scale, device)
     }
 
     fn new(batch: &TokenizedBatch, queries: Queries, score_scale: f64, device: &Device) -> Self {
@@ -153,19 +187,6 @@ impl Batch {
     }
 }
 
-/// Row-major `[rows, vocab_size]`: 1 at every distinct token of a row that is not special.
-fn presence(batch: &TokenBatch, vocab_size: usize, special: &[u32]) -> Vec<f32> {
-    let mut presence = vec![0.0; batch.rows() * vocab_size];
-    for (row, text) in batch.texts().enumerate() {
-        for &token in text {
-            if special.binary_search(&token).is_err() {
-                presence[row * vocab_size + token as usize] = 1.0;
-            }
-        }
-    }
-    presence
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,12 +194,11 @@ mod tests {
     #[test]
     fn a_token_counts_once_and_specials_do_not() {
         let batch = TokenBatch::new(&[vec![2, 5, 4, 5, 3], vec![2, 6, 3]]);
-        let found = presence(&batch, 7, &[0, 2, 3]);
-        let expected = [
-            [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0],
-            [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-        ];
-        assert_eq!(found, expected.concat());
+        let found = QueryTokens::new(&batch, &[0, 2, 3], &Device::flex());
+        let tokens: Vec<i32> = found.tokens.into_data().iter::<i32>().collect();
+        assert_eq!(tokens, [4, 5, 6]);
+        let members: Vec<f32> = found.members.into_data().iter::<f32>().collect();
+        assert_eq!(members, [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]].concat());
     }
 
     #[test]
@@ -189,7 +209,7 @@ mod tests {
             documents: tokens(4),
             scores: Some(vec![1.0, 2.0, 3.0, 4.0]),
         };
-        let batch = Batch::inference_free(&batch, 7, &[0, 2, 3], 10.0, &Device::flex());
+        let batch = Batch::inference_free(&batch, &[0, 2, 3], 10.0, &Device::flex());
         let teacher = batch.teacher.expect("the batch has scores");
         assert_eq!(teacher.dims(), [2, 2]);
         assert_eq!(

@@ -105,6 +105,16 @@ pub enum TrainError {
         /// `model_name_or_path`.
         model: String,
     },
+    /// `freeze` names a part that the model does not have.
+    #[error(
+        "freeze: the model has no part `{name}`; its parts are {parts}, and what is below them"
+    )]
+    NoSuchPart {
+        /// As written.
+        name: String,
+        /// What there is, up to two names deep.
+        parts: String,
+    },
     /// Evaluation data without judgements.
     #[error("eval_data {0} has no judgements: expected qrels/test.tsv in it")]
     NoJudgements(PathBuf),

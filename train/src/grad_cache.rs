@@ -11,6 +11,7 @@ use model::TokenTensors;
 
 use crate::batch::{Batch, Queries};
 use crate::figures::StepFigures;
+use crate::loss::QueryVectors;
 use crate::step::{Objective, Trainable};
 use crate::trainer::mixed_seed;
 
@@ -47,10 +48,10 @@ impl GradientCache<'_> {
     ) -> StepFigures {
         let documents = self.encode(&batch.documents, 0);
         let (queries, siamese) = match &batch.queries {
-            Queries::InferenceFree(presence) => (self.trainable.query_weights(presence), None),
+            Queries::InferenceFree(tokens) => (self.trainable.query_vectors(tokens), None),
             Queries::Siamese(tokens) => {
                 let cached = self.encode(tokens, documents.parts.len());
-                (cached.weights.clone(), Some(cached))
+                (QueryVectors::Dense(cached.weights.clone()), Some(cached))
             }
         };
         let teacher = batch.teacher.clone();

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod evaluation;
 pub mod figures;
+mod freeze;
 pub mod grad_cache;
 pub mod loss;
 pub mod memory;

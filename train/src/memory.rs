@@ -18,20 +18,23 @@ pub struct MemoryEstimate {
 impl MemoryEstimate {
     /// An estimate from shapes alone.
     ///
-    /// Parameters: `4 · 4` bytes each. Activations per token and layer: about `18 H + 5 I` numbers (inputs and
-    /// outputs of the linear maps, residuals, LayerNorms, dropout masks, gelu's parts) and `5 · heads · S` for the attention weights. The
-    /// sparse head and the losses keep about 8 numbers per document and vocabulary entry. Activations are float32
-    /// on every device.
+    /// Parameters: `4 · 4` bytes each. Activations per token and layer: `8 H + 2 I` numbers (inputs of the linear maps,
+    /// Q, K and V, sums before LayerNorms, both sides of the gelu), and `heads · S` for the attention weights on a GPU.
+    /// Per token, once: `4 I` for the gradients under way. The sparse head and the losses keep about 8 numbers per
+    /// document and vocabulary entry. With gradient caching, tokens are those of one part. Float32 on every device.
     pub fn new(config: &TrainConfig, encoder: &EncoderConfig, parameters: usize) -> Self {
         let rows = config.run.batch_queries * config.data.docs_per_query;
+        let part = config.optimizer.grad_cache_docs.unwrap_or(rows).min(rows);
         let seq_len = config.data.max_seq_len as f64;
-        let hidden = 18.0 * encoder.hidden_size as f64 + 5.0 * encoder.intermediate_size as f64;
-        let attention = 5.0 * encoder.num_heads as f64 * seq_len;
-        let per_token = encoder.num_layers as f64 * (hidden + attention);
-        let per_row = seq_len * per_token + 8.0 * encoder.vocab_size as f64;
+        let hidden = 8.0 * encoder.hidden_size as f64 + 2.0 * encoder.intermediate_size as f64;
+        let attention = encoder.num_heads as f64 * seq_len;
+        let per_token = encoder.num_layers as f64 * (hidden + attention)
+            + 4.0 * encoder.intermediate_size as f64;
+        let tokens = part as f64 * seq_len;
+        let weights = 8.0 * (rows * encoder.vocab_size) as f64;
         Self {
             parameters_mib: parameters as f64 * 4.0 * FLOAT_BYTES / MIB,
-            activations_mib: rows as f64 * per_row * FLOAT_BYTES / MIB,
+            activations_mib: (tokens * per_token + weights) * FLOAT_BYTES / MIB,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::batch::BatchMaker;
 use crate::checkpoint;
 use crate::error::TrainError;
 use crate::evaluation::{EvalSet, Evaluator};
+use crate::freeze::freeze;
 use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
@@ -155,7 +156,8 @@ impl Setup {
         if checkpoint.is_none() && settings.from_scratch {
             let note = "the model starts from random weights (init_from_scratch)";
             self.notes.push(note.to_owned());
-            return Ok(hf::from_scratch(source, &options, &self.device)?.0);
+            let (model, _) = hf::from_scratch(source, &options, &self.device)?;
+            return freeze(model, &settings.freeze);
         }
         let (model, _, report) = hf::load(checkpoint.unwrap_or(source), &options, &self.device)?;
         if !report.initialised.is_empty() {
@@ -166,7 +168,7 @@ impl Setup {
                 settings.head_threshold
             ));
         }
-        Ok(model)
+        freeze(model, &settings.freeze)
     }
 
     /// Makes the run's batches.

@@ -6,9 +6,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use configs::{Activation, LossConfig, RankingLoss, TrainConfig};
 use model::{MaskedLm, TokenTensors};
 
-use crate::batch::{Batch, Queries};
+use crate::batch::{Batch, Queries, QueryTokens};
 pub use crate::figures::{StepFigures, StepOutput};
-use crate::loss::{Candidates, FlopsPenalty, flops, info_nce, kl_divergence, margin_mse};
+use crate::loss::{
+    Candidates, FlopsPenalty, QueryVectors, flops, info_nce, kl_divergence, margin_mse,
+};
 use crate::schedule;
 
 /// Everything that training may move.
@@ -35,21 +37,21 @@ impl Trainable {
         Self { model, idf }
     }
 
-    /// Inference-free queries: `presence * relu(idf)`.
-    ///
-    /// # Shapes
-    ///
-    /// - presence, output: `[B, V]`
+    /// Inference-free queries: `relu(idf)` of their tokens.
     ///
     /// # Panics
     ///
     /// If training is siamese.
-    pub fn query_weights(&self, presence: &Tensor<2>) -> Tensor<2> {
+    pub fn query_vectors(&self, queries: &QueryTokens) -> QueryVectors {
         let idf = self
             .idf
             .as_ref()
             .expect("inference-free training has an IDF table");
-        presence.clone() * relu(idf.val()).unsqueeze::<2>()
+        QueryVectors::Sparse {
+            weights: relu(idf.val().select(0, queries.tokens.clone())),
+            tokens: queries.tokens.clone(),
+            members: queries.members.clone(),
+        }
     }
 }
 
@@ -90,8 +92,10 @@ impl Objective {
     pub fn forward(&self, trainable: &Trainable, batch: &Batch, step: usize) -> StepOutput {
         let documents = self.represent(&trainable.model, &batch.documents); // [B * n, V]
         let queries = match &batch.queries {
-            Queries::Siamese(tokens) => self.represent(&trainable.model, tokens),
-            Queries::InferenceFree(presence) => trainable.query_weights(presence),
+            Queries::Siamese(tokens) => {
+                QueryVectors::Dense(self.represent(&trainable.model, tokens)) // [B, V]
+            }
+            Queries::InferenceFree(tokens) => trainable.query_vectors(tokens),
         };
         self.loss(queries, documents, batch.teacher.clone(), step)
     }
@@ -100,24 +104,28 @@ impl Objective {
     ///
     /// # Shapes
     ///
-    /// - queries: `[B, V]`, documents: `[B * n, V]`, teacher: `[B, n]`
+    /// - documents: `[B * n, V]`, teacher: `[B, n]`
     pub fn loss(
         &self,
-        queries: Tensor<2>,
+        queries: QueryVectors,
         documents: Tensor<2>,
         teacher: Option<Tensor<2>>,
         step: usize,
     ) -> StepOutput {
-        let rows = queries.dims()[0];
+        let rows = queries.count();
         let docs_per_query = documents.dims()[0] / rows;
 
-        let ranking = self.ranking(queries.clone(), documents.clone(), teacher);
+        let ranking = self.ranking(&queries, documents.clone(), teacher);
         let penalty = FlopsPenalty::new(&self.loss.document_flops, docs_per_query);
         let d_flops = flops(documents.clone(), penalty);
         let lambda_d = schedule::lambda(&self.loss.document_flops, step);
         let mut flops_loss = d_flops.clone() * lambda_d;
-        let q_flops = self.loss.query_flops.map(|config| {
-            let q_flops = flops(queries.clone(), FlopsPenalty::new(&config, 1));
+        let dense = match &queries {
+            QueryVectors::Dense(weights) => self.loss.query_flops.zip(Some(weights)),
+            QueryVectors::Sparse { .. } => None, // a table has no length to lose
+        };
+        let q_flops = dense.map(|(config, weights)| {
+            let q_flops = flops(weights.clone(), FlopsPenalty::new(&config, 1));
             flops_loss = flops_loss.clone() + q_flops.clone() * schedule::lambda(&config, step);
             q_flops
         });
@@ -128,7 +136,7 @@ impl Objective {
             d_flops,
             q_flops,
             d_length: mean_length(documents),
-            q_length: mean_length(queries),
+            q_length: queries.mean_length(),
             lambda_d,
         }
     }
@@ -136,7 +144,7 @@ impl Objective {
     /// Weighted sum of the ranking losses.
     fn ranking(
         &self,
-        queries: Tensor<2>,
+        queries: &QueryVectors,
         documents: Tensor<2>,
         teacher: Option<Tensor<2>>,
     ) -> Tensor<1> {
@@ -145,7 +153,7 @@ impl Objective {
             false => Candidates::Own,
         };
         let temperature = self.loss.temperature;
-        let scores = candidates.scores(queries, documents);
+        let scores = queries.scores(candidates, documents);
         let teacher = || {
             teacher
                 .clone()
@@ -259,7 +267,7 @@ pub(crate) mod tests {
     }
 
     pub fn inference_free(queries: usize, device: &Device) -> Batch {
-        Batch::inference_free(&tokenized(queries), VOCAB, &[0, 2, 3], 1.0, device)
+        Batch::inference_free(&tokenized(queries), &[0, 2, 3], 1.0, device)
     }
 
     #[test]

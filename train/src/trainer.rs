@@ -239,7 +239,7 @@ impl Trainer<'_> {
             QueryEncoder::Siamese => Batch::siamese(batch, scale, device),
             QueryEncoder::InferenceFree { .. } => {
                 let special = self.setup.tokenizer.special_ids();
-                Batch::inference_free(batch, self.setup.encoder.vocab_size, special, scale, device)
+                Batch::inference_free(batch, special, scale, device)
             }
         }
     }

@@ -45,6 +45,7 @@ pub(super) fn read(
         preprocess: preprocess(raw)?,
         dropout: raw.dropout,
         head_threshold: raw.head_threshold.unwrap_or(HEAD_THRESHOLD),
+        freeze: raw.freeze.clone().unwrap_or_default(),
     })
 }
 
@@ -138,4 +139,5 @@ pub(super) fn write(model: &ModelConfig, raw: &mut RawConfig) {
         .map(|preprocess| preprocess.label().to_owned());
     raw.dropout = model.dropout;
     raw.head_threshold = Some(model.head_threshold);
+    raw.freeze = Some(model.freeze.clone());
 }

@@ -9,6 +9,7 @@ pub mod info_nce;
 pub mod kldiv;
 pub mod margin_mse;
 pub mod ops;
+pub mod queries;
 pub mod reference;
 
 pub use candidates::Candidates;
@@ -16,6 +17,7 @@ pub use flops::{FlopsPenalty, flops};
 pub use info_nce::info_nce;
 pub use kldiv::kl_divergence;
 pub use margin_mse::margin_mse;
+pub use queries::QueryVectors;
 
 #[cfg(test)]
 mod gradient_check {

@@ -1,0 +1,141 @@
+//! The ops on the CPU at MiniLM's sizes: 16 documents of 256 tokens. `cargo bench -p model`; figures are per call, and
+//! per second in floating-point operations where products are what counts.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use configs::Activation;
+use data::TokenBatch;
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use model::ops::attention::Heads;
+use model::ops::{Then, attention, linear, sparse_head};
+use model::{EncoderConfig, Family, Precision, TokenTensors};
+
+const DOCS: usize = 16;
+const LENGTH: usize = 256;
+const HIDDEN: usize = 384;
+const VOCAB: usize = 30_522;
+
+fn main() {
+    divan::main();
+}
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.05), device)
+}
+
+fn config(num_layers: usize) -> EncoderConfig {
+    EncoderConfig {
+        family: Family::Bert,
+        vocab_size: VOCAB,
+        hidden_size: HIDDEN,
+        num_layers,
+        num_heads: 12,
+        intermediate_size: 4 * HIDDEN,
+        max_positions: 512,
+        token_types: 2,
+        layer_norm_eps: 1e-12,
+        hidden_dropout: 0.0,
+        attention_dropout: 0.0,
+        initializer_range: 0.02,
+    }
+}
+
+/// Floating-point operations of a product.
+fn flop(m: usize, k: usize, n: usize) -> ItemsCount {
+    ItemsCount::new(2 * m * k * n)
+}
+
+/// What the machine can do: a large square product.
+#[divan::bench(args = [Precision::Float32, Precision::BFloat16, Precision::Int8])]
+fn product_2048(bencher: Bencher, precision: Precision) {
+    let device = Device::flex();
+    if precision.check(&device).is_err() {
+        return;
+    }
+    let layer = burn::nn::LinearConfig::new(2048, 2048).init(&device);
+    let input = random([2048, 2048], &device);
+    bencher
+        .counter(flop(2048, 2048, 2048))
+        .bench(|| linear(black_box(input.clone()), &layer, Then::Identity, precision));
+}
+
+#[divan::bench(args = [Then::Identity, Then::Gelu])]
+fn linear_to_intermediate(bencher: Bencher, then: Then) {
+    let device = Device::flex();
+    let layer = burn::nn::LinearConfig::new(HIDDEN, 4 * HIDDEN).init(&device);
+    let input = random([DOCS * LENGTH, HIDDEN], &device);
+    bencher
+        .counter(flop(DOCS * LENGTH, HIDDEN, 4 * HIDDEN))
+        .bench(|| linear(black_box(input.clone()), &layer, then, Precision::Float32));
+}
+
+#[divan::bench]
+fn attention_of_12_heads(bencher: Bencher) {
+    let device = Device::flex();
+    let rows = random([DOCS * LENGTH, HIDDEN], &device);
+    let heads = Heads {
+        lengths: vec![LENGTH; DOCS],
+        count: 12,
+        dropout: 0.0,
+    };
+    bencher
+        .counter(flop(2 * DOCS * LENGTH, LENGTH, HIDDEN))
+        .bench(|| attention(rows.clone(), rows.clone(), rows.clone(), heads.clone()));
+}
+
+#[divan::bench(args = [Precision::Float32, Precision::BFloat16, Precision::Int8])]
+fn encoder_layer(bencher: Bencher, precision: Precision) {
+    let device = Device::flex();
+    if precision.check(&device).is_err() {
+        return;
+    }
+    let encoder = config(1).init_encoder(&device);
+    let batch = TokenBatch::new(&vec![vec![7; LENGTH]; DOCS]);
+    let tokens = TokenTensors {
+        precision,
+        ..TokenTensors::new(&batch, &device)
+    };
+    let hidden = random([DOCS * LENGTH, HIDDEN], &device);
+    bencher
+        .counter(ItemsCount::new(DOCS * LENGTH))
+        .bench(|| encoder.layers[0].forward(black_box(hidden.clone()), &tokens));
+}
+
+#[divan::bench(args = [Precision::Float32, Precision::BFloat16, Precision::Int8])]
+fn sparse_head_forward(bencher: Bencher, precision: Precision) {
+    let device = Device::flex();
+    if precision.check(&device).is_err() {
+        return;
+    }
+    let hidden = random([DOCS * LENGTH, HIDDEN], &device);
+    let decoder = random([VOCAB, HIDDEN], &device);
+    let bias = Tensor::full([VOCAB], -0.1, &device);
+    bencher
+        .counter(flop(DOCS * LENGTH, HIDDEN, VOCAB))
+        .bench(|| {
+            let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
+            sparse_head(
+                hidden,
+                decoder,
+                bias,
+                &[LENGTH; DOCS],
+                Activation::L1Relu,
+                precision,
+            )
+        });
+}
+
+#[divan::bench]
+fn sparse_head_with_gradients(bencher: Bencher) {
+    let device = Device::flex().autodiff();
+    let hidden = random([DOCS * LENGTH, HIDDEN], &device).require_grad();
+    let decoder = random([VOCAB, HIDDEN], &device).require_grad();
+    let bias = Tensor::full([VOCAB], -0.1, &device).require_grad();
+    bencher.bench(|| {
+        let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
+        let lengths = [LENGTH; DOCS];
+        let l1 = Activation::L1Relu;
+        let weights = sparse_head(hidden, decoder, bias, &lengths, l1, Precision::Float32);
+        weights.sum().backward()
+    });
+}
