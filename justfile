@@ -27,9 +27,10 @@ quickstart:
 # Real weights: mine training groups, train on SciFact, evaluate on its test split
 scifact:
     cargo build --release --workspace
-    mkdir -p outputs/scifact-train
-    {{mine}} --split train --depth 10 --output outputs/scifact-train/claims.jsonl
-    {{mine}} --queries titles --sample 2000 --depth 5 --output outputs/scifact-train/titles.jsonl
+    mkdir -p outputs
+    {{mine}} --split train --depth 10 --output outputs/claims.jsonl
+    {{mine}} --queries titles --sample 1000 --depth 5 --output outputs/titles.jsonl
+    cat outputs/claims.jsonl outputs/titles.jsonl > outputs/scifact-train.jsonl
     target/release/ellzero-train configs/scifact.yaml
 
 mine := "target/release/ellzero-eval mine --model bm25 --data ../shared/data/scifact"

@@ -242,7 +242,7 @@ impl Tokens {
     }
 
     /// Values at the tokens of a padded `[rows, seq, width]`, one token after the other.
-    pub fn pack<'a, T: Copy>(&self, padded: &'a [T]) -> Vec<T> {
+    pub fn pack<T: Copy>(&self, padded: &[T]) -> Vec<T> {
         let width = padded.len() / (self.lengths.len() * self.seq());
         let rows = padded.chunks(self.seq() * width).zip(&self.lengths);
         rows.flat_map(|(row, &length)| &row[..length * width])

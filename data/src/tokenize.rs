@@ -59,14 +59,13 @@ pub enum TokenizeError {
 /// A tokenizer and its vocabulary.
 ///
 /// Truncation and padding settings that a tokenizer.json carries are ignored: length is the caller's
-/// choice, and padding happens in [`TokenBatch`](crate::TokenBatch).
+/// choice, and nothing is padded.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     dir: PathBuf,
     /// Token of each id; `None` where the vocabulary has holes.
     tokens: Vec<Option<String>>,
     special_ids: Vec<u32>,
-    pad_id: u32,
     /// Special tokens before and after every text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -140,7 +139,8 @@ impl Tokenizer {
         special_ids.sort_unstable();
         special_ids.dedup();
         let pad = &settings.special_tokens[0];
-        let pad_id = inner
+        // Nothing is padded here, but it is wherever an exported model goes.
+        inner
             .token_to_id(pad)
             .ok_or_else(|| format!("the padding token {pad:?} is not in the vocabulary"))?;
         let (prefix, suffix) = frame(&inner)?;
@@ -150,7 +150,6 @@ impl Tokenizer {
             dir,
             tokens,
             special_ids,
-            pad_id,
             prefix,
             suffix,
         })
@@ -245,11 +244,6 @@ impl Tokenizer {
     /// Ids of the padding, unknown, classification, separator and mask tokens that exist, ascending.
     pub fn special_ids(&self) -> &[u32] {
         &self.special_ids
-    }
-
-    /// Id of the padding token.
-    pub fn pad_id(&self) -> u32 {
-        self.pad_id
     }
 
     /// Special tokens around every text.
@@ -363,7 +357,6 @@ mod tests {
         let tokenizer = tokenizer("");
         assert_eq!(tokenizer.vocab_size(), 12);
         assert_eq!(tokenizer.special_ids(), [0, 1, 2, 3, 4]);
-        assert_eq!(tokenizer.pad_id(), 0);
         assert_eq!(tokenizer.token(7), Some("##s"));
         assert_eq!(tokenizer.token(12), None);
         assert_eq!(tokenizer.id("world"), Some(6));

@@ -3,7 +3,10 @@
 mod partial;
 
 use std::io::{self, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use data::Tokenizer;
 use data::beir::{BeirError, Document, Documents};
@@ -160,11 +163,30 @@ impl EncodeJob<'_> {
     fn encode_rows(
         &self,
         rows: &mut impl Iterator<Item = Result<Document, BeirError>>,
-        out: &mut dyn Write,
+        out: &mut (dyn Write + Send),
         state: &mut EncodeProgress,
         progress: &mut dyn FnMut(EncodeProgress),
     ) -> Result<(), EncodeError> {
         progress(*state);
+        let tokenizer = self.tokenizer;
+        thread::scope(|scope| {
+            // A chunk is written while the next one is encoded.
+            let (sender, chunks) = sync_channel(1);
+            let writer = scope.spawn(move || write_chunks(&chunks, out, tokenizer));
+            let encoded = self.encode_chunks(rows, &sender, state, progress);
+            drop(sender);
+            let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
+            encoded.and(written)
+        })
+    }
+
+    fn encode_chunks(
+        &self,
+        rows: &mut impl Iterator<Item = Result<Document, BeirError>>,
+        sender: &SyncSender<EncodedChunk>,
+        state: &mut EncodeProgress,
+        progress: &mut dyn FnMut(EncodeProgress),
+    ) -> Result<(), EncodeError> {
         loop {
             let chunk: Vec<Document> = rows.by_ref().take(CHUNK_ROWS).collect::<Result<_, _>>()?;
             if chunk.is_empty() {
@@ -175,13 +197,14 @@ impl EncodeJob<'_> {
                 Route::Document => self.encoder.encode_documents(&texts)?,
                 Route::Query => self.encoder.encode_queries(&texts)?,
             };
-            for (document, vector) in chunk.iter().zip(encoded) {
-                let vector = self.shorten(vector);
-                vectors::write_row(out, &document.id, &vector, |id| self.tokenizer.token(id))?;
-                state.weights += vector.len();
-            }
-            out.flush()?;
+            let ids = chunk.into_iter().map(|document| document.id);
+            let vectors = encoded.into_iter().map(|vector| self.shorten(vector));
+            let chunk: EncodedChunk = ids.zip(vectors).collect();
+            state.weights += chunk.iter().map(|(_, vector)| vector.len()).sum::<usize>();
             state.rows += chunk.len();
+            if sender.send(chunk).is_err() {
+                return Ok(()); // the writer has stopped, and says why
+            }
             progress(*state);
         }
     }
@@ -196,6 +219,23 @@ impl EncodeJob<'_> {
             None => vector,
         }
     }
+}
+
+/// Ids and vectors.
+type EncodedChunk = Vec<(String, SparseVector)>;
+
+fn write_chunks(
+    chunks: &Receiver<EncodedChunk>,
+    out: &mut dyn Write,
+    tokenizer: &Tokenizer,
+) -> Result<(), EncodeError> {
+    for chunk in chunks {
+        for (id, vector) in &chunk {
+            vectors::write_row(out, id, vector, |id| tokenizer.token(id))?;
+        }
+        out.flush()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -139,6 +139,12 @@ fn settings_at_odds_with_the_data() {
                 &["999"],
             ),
             Bad::new(set("output_dir=taken"), 1, &["taken"]),
+            Bad::new(
+                set("freeze=[head.transfrom]"),
+                1,
+                &["freeze", "head.transfrom", "head.transform"],
+            ),
+            Bad::new(set("grad_cache_docs=0"), 1, &["grad_cache_docs"]),
             Bad::new(set("train_file=train.yaml"), 1, &["train.yaml"]),
         ],
     );

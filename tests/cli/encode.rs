@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::compare::Checks;
 use crate::golden::tolerance::BATCH;
 
+use super::bad_input::{Bad, check_all};
 use super::world::{World, listing};
 
 const ENCODE: &str = "eval encode --model model --input beir/corpus.jsonl --activation l1_relu";
@@ -181,6 +182,44 @@ fn compressed_files() {
         };
         assert!(bytes("index-plain") == bytes("index-packed"), "{extension}");
     }
+}
+
+/// Less precision gives nearly the same weights, or says what the processor lacks.
+#[test]
+fn precisions() {
+    let world = World::new();
+    world
+        .command(&format!("{ENCODE} --output f32.jsonl"))
+        .run()
+        .success();
+    let exact = world.read_lines("f32.jsonl");
+    for precision in ["bf16", "int8"] {
+        let line = format!("{ENCODE} --output {precision}.jsonl --precision {precision}");
+        if let Err(error) = precision
+            .parse::<model::Precision>()
+            .and_then(|precision| precision.check(&burn::tensor::Device::flex()))
+        {
+            println!("SKIPPED {precision}: {error}");
+            check_all(&world, &[Bad::new(line, 1, &["--precision f32"])]);
+            continue;
+        }
+        world.command(&line).run().success();
+        let found = world.read_lines(&format!("{precision}.jsonl"));
+        assert_eq!(found.len(), exact.len());
+        for (found, exact) in found.iter().zip(&exact) {
+            let sum = |row: &Value| -> f64 { vector(row).values().filter_map(Value::as_f64).sum() };
+            let (found, exact) = (sum(found), sum(exact));
+            assert!(
+                (found / exact - 1.0).abs() < 0.05,
+                "{precision}: {found} {exact}"
+            );
+        }
+    }
+    let unknown = format!("{ENCODE} --output half.jsonl --precision half");
+    check_all(
+        &world,
+        &[Bad::new(unknown, 2, &["half", "f32, bf16 or int8"])],
+    );
 }
 
 /// The document route and the query route; without a table the model makes the queries.

@@ -32,6 +32,32 @@ fn finished(world: &World, options: &str) -> String {
         .success()
 }
 
+/// Documents encoded one at a time: the same figures, but for the order of sums.
+#[test]
+fn gradient_caching_changes_nothing() {
+    let world = World::new();
+    let figures = |options: &str, dir: &str| {
+        finished(
+            &world,
+            &format!("--set dropout=0 --set output_dir={dir} {options}"),
+        );
+        let rows = world.read_lines(&format!("{dir}/metrics.jsonl"));
+        let numbers = rows.iter().flat_map(|row| {
+            ["loss", "grad_norm", "d_length"].map(|key| row[key].as_f64().expect("a number"))
+        });
+        numbers.collect::<Vec<_>>()
+    };
+    let whole = figures("", "whole");
+    let cached = figures("--set grad_cache_docs=1", "cached");
+    assert_eq!(whole.len(), cached.len());
+    for (whole, cached) in whole.iter().zip(&cached) {
+        assert!(
+            (whole - cached).abs() <= 1e-4 * (1.0 + whole.abs()),
+            "{whole} {cached}"
+        );
+    }
+}
+
 #[test]
 fn files_of_a_run() {
     let world = World::new();

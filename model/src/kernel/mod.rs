@@ -3,6 +3,7 @@
 //! No tensor and no model is known here. One source serves every instruction set; `pulp` compiles it for each and
 //! picks at run time.
 
+mod lines;
 pub mod math;
 pub mod product;
 pub mod reduced;

@@ -10,6 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::block_rows;
+use super::lines::Lines;
 
 /// Inner indices summed before the partial sums return to memory: a panel's share (128 KiB at most) and a block's
 /// share of the left-hand side stay in the second-level cache.
@@ -104,38 +105,11 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Values that begin at a cache line: a register's worth never straddles two.
-#[derive(Debug, Clone, Default)]
-pub struct Lines {
-    values: Vec<f32>,
-    start: usize,
-}
-
-impl Lines {
-    /// `len` zeros.
-    pub fn zeros(len: usize) -> Self {
-        let values = vec![0.0; len + 16];
-        let start = values.as_ptr().align_offset(64).min(16);
-        Self { values, start }
-    }
-
-    /// The values.
-    pub fn as_slice(&self) -> &[f32] {
-        &self.values[self.start..self.values.len() - 16 + self.start]
-    }
-
-    /// The values, to write to.
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        let end = self.values.len() - 16 + self.start;
-        &mut self.values[self.start..end]
-    }
-}
-
 /// The right-hand side of a product, packed: panel after panel of [`panel_width`] columns, each row by row, the last
 /// one filled up with zeros.
 #[derive(Debug, Clone)]
 pub struct Panels {
-    values: Lines,
+    values: Lines<f32>,
     depth: usize,
     columns: usize,
     width: usize,

@@ -7,10 +7,12 @@
 //! int8: a row is `scale · (u - 128)` with u in 1..=255 and scale its largest magnitude / 127, a column `scale · q`
 //! with q in -127..=127; the product is `(Σ u q - 128 Σ q) · row scale · column scale`.
 
-#![allow(unsafe_code)]
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use rayon::prelude::*;
 
+use super::lines::Lines;
 use super::product::Matrix;
 use super::{block_rows, vectorised};
 use crate::precision::Precision;
@@ -26,7 +28,7 @@ const TILE_ROWS: usize = 14;
 pub struct Weights {
     kind: Kind,
     /// `[panels, words of depth, PANEL]`
-    words: Words,
+    words: Lines<u32>,
     /// Words to a column.
     depth: usize,
     columns: usize,
@@ -69,30 +71,6 @@ impl Kind {
     }
 }
 
-/// Words that begin at a cache line.
-#[derive(Debug, Clone)]
-struct Words {
-    values: Vec<u32>,
-    start: usize,
-    len: usize,
-}
-
-impl Words {
-    fn zeros(len: usize) -> Self {
-        let values = vec![0u32; len + 16];
-        let start = values.as_ptr().align_offset(64).min(16);
-        Self { values, start, len }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [u32] {
-        &mut self.values[self.start..self.start + self.len]
-    }
-
-    fn as_slice(&self) -> &[u32] {
-        &self.values[self.start..self.start + self.len]
-    }
-}
-
 /// Whether this machine has the instructions.
 pub fn is_available(precision: Precision) -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -128,7 +106,7 @@ impl Weights {
         let [rows, columns] = right.shape();
         let depth = rows.div_ceil(kind.per_word());
         let padded = columns.next_multiple_of(PANEL);
-        let mut words = Words::zeros(padded * depth);
+        let mut words = Lines::zeros(padded * depth);
         let mut scales = vec![0.0; padded];
         let mut offsets = vec![0; padded];
         words
@@ -207,6 +185,7 @@ impl Weights {
         let rows = &left.words[row * left.depth..][..ROWS * left.depth];
         assert!(left.depth == self.depth && out.len() >= ROWS);
         #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
         // SAFETY: `Weights` exist only where the instructions do (`Weights::pack`), and the lengths are those that the
         // kernels read: ROWS * depth words to the left, depth * PANEL to the right.
         unsafe {
@@ -390,93 +369,6 @@ fn scale_of(values: &[f32]) -> (f32, f32) {
     match largest > 0.0 {
         true => (largest / 127.0, 127.0 / largest),
         false => (0.0, 0.0),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::PANEL;
-
-    /// `[ROWS, PANEL]` sums over `depth` words.
-    macro_rules! sums {
-        ($rows:ident, $left:ident, $panel:ident, $depth:ident, $step:expr) => {{
-            let mut sums = [[_mm512_setzero_si512(); 2]; $rows];
-            let (left, panel) = ($left.as_ptr(), $panel.as_ptr());
-            for k in 0..$depth {
-                // SAFETY: k < depth; the caller gives depth * PANEL words.
-                let right = unsafe {
-                    let at = panel.add(k * PANEL);
-                    [
-                        _mm512_loadu_si512(at.cast()),
-                        _mm512_loadu_si512(at.add(16).cast()),
-                    ]
-                };
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: row < ROWS and k < depth; the caller gives ROWS * depth words.
-                    let word = _mm512_set1_epi32(unsafe { *left.add(row * $depth + k) } as i32);
-                    sums[0] = $step(sums[0], word, right[0]);
-                    sums[1] = $step(sums[1], word, right[1]);
-                }
-            }
-            sums
-        }};
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    pub unsafe fn bfloat16<const ROWS: usize>(
-        left: &[u32],
-        panel: &[u32],
-        depth: usize,
-        out: &mut [[f32; PANEL]],
-    ) {
-        let step = |sum, left: __m512i, right: __m512i| {
-            // SAFETY: a register of words is a register of pairs.
-            let (left, right) = unsafe {
-                (
-                    std::mem::transmute::<__m512i, __m512bh>(left),
-                    std::mem::transmute::<__m512i, __m512bh>(right),
-                )
-            };
-            _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), left, right))
-        };
-        let sums = sums!(ROWS, left, panel, depth, step);
-        for (sums, out) in sums.into_iter().zip(out) {
-            for (half, sum) in sums.into_iter().enumerate() {
-                // SAFETY: a row of `out` has two registers of numbers.
-                unsafe {
-                    _mm512_storeu_ps(out.as_mut_ptr().add(16 * half), _mm512_castsi512_ps(sum))
-                };
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    pub unsafe fn int8<const ROWS: usize>(
-        left: &[u32],
-        panel: &[u32],
-        depth: usize,
-        row_scales: &[f32],
-        scales: &[f32],
-        offsets: &[i32],
-        out: &mut [[f32; PANEL]],
-    ) {
-        let sums = sums!(ROWS, left, panel, depth, _mm512_dpbusd_epi32);
-        assert!(scales.len() == PANEL && offsets.len() == PANEL);
-        for ((sums, row_scale), out) in sums.into_iter().zip(row_scales).zip(out) {
-            for (half, sum) in sums.into_iter().enumerate() {
-                // SAFETY: two registers of scales, offsets and numbers of `out`, as asserted and as its type says.
-                unsafe {
-                    let offset = _mm512_loadu_si512(offsets.as_ptr().add(16 * half).cast());
-                    let scale = _mm512_loadu_ps(scales.as_ptr().add(16 * half));
-                    let whole = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-                    let value =
-                        _mm512_mul_ps(_mm512_mul_ps(whole, scale), _mm512_set1_ps(*row_scale));
-                    _mm512_storeu_ps(out.as_mut_ptr().add(16 * half), value);
-                }
-            }
-        }
     }
 }
 

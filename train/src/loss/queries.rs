@@ -6,6 +6,7 @@ use super::Candidates;
 
 /// What the queries of a batch weigh.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one per batch")]
 pub enum QueryVectors {
     /// A weight for every vocabulary entry: `[B, V]`. The document encoder makes these.
     Dense(Tensor<2>),

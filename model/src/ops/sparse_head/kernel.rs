@@ -7,17 +7,14 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::forward::PoolLogits;
+use super::winners::pool_reduced;
 use crate::kernel::product::{Matrix, Panels, panel_width, tile};
-use crate::kernel::reduced::{Activations, PANEL, Weights};
-use crate::kernel::{split_rows, sum_of, vectorised};
+use crate::kernel::{split_rows, vectorised};
 use crate::ops::floats::{contiguous, tensor, values};
 use crate::precision::Precision;
 
 /// Decoder weights of a task, in numbers: 384 KiB, which fit beside a document in a 1 MiB second-level cache.
 const TILE_WEIGHTS: usize = 96 * 1024;
-
-/// A logit that less precision finds below this is negative in float32 too: many times the error that rounding makes.
-const SURELY_NEGATIVE: f32 = -0.5;
 
 /// Vocabulary entries of a task of the backward pass.
 const TOKENS: usize = 256;
@@ -131,7 +128,7 @@ fn add_scaled(row: &mut [f32], scale: f32, source: &[f32]) {
 }
 
 /// The first row of each document.
-fn first_rows(lengths: &[usize]) -> Vec<usize> {
+pub(super) fn first_rows(lengths: &[usize]) -> Vec<usize> {
     let starts = lengths.iter().scan(0, |next, &length| {
         let first = *next;
         *next += length;
@@ -310,80 +307,4 @@ impl<S: Simd> Best<S> {
             }
         }
     }
-}
-
-/// Finds winners in less precision and computes their logits again in float32; `pooled` is `[docs, vocab]`.
-fn pool_reduced(
-    pooled: &mut [f32],
-    [hidden, decoder, bias]: [FlexTensor; 3],
-    lengths: &[usize],
-    precision: Precision,
-) {
-    let [vocab, width] = decoder.shape().dims();
-    let [hidden, decoder, bias] = [hidden, decoder, bias].map(contiguous);
-    let (hidden, decoder, bias) = (values(&hidden), values(&decoder), values(&bias));
-    let right = Matrix::new(decoder, [vocab, width]).transposed();
-    let weights = Weights::pack(right, precision).expect("a precision below float32");
-    let states = weights.round(hidden, width);
-    let firsts = first_rows(lengths);
-    let score = |doc: usize, panel: usize| {
-        let rows = firsts[doc]..firsts[doc] + lengths[doc];
-        let (best, at) = winners(&weights, &states, rows, panel);
-        let start = panel * PANEL;
-        std::array::from_fn(|lane| {
-            let token = start + lane;
-            if token >= vocab || best[lane] + bias[token] < SURELY_NEGATIVE {
-                return 0.0;
-            }
-            let state = &hidden[at[lane] as usize * width..][..width];
-            let entry = &decoder[token * width..][..width];
-            (sum_of(width, |i| state[i] * entry[i]) + bias[token]).max(0.0)
-        })
-    };
-    // A task is a few panels, which stay in cache, for all documents.
-    const PANELS: usize = 8;
-    let tasks: Vec<Vec<[f32; PANEL]>> = (0..weights.panels())
-        .into_par_iter()
-        .step_by(PANELS)
-        .map(|first| {
-            let panels = first..(first + PANELS).min(weights.panels());
-            vectorised(|| {
-                let docs = 0..lengths.len();
-                docs.flat_map(|doc| panels.clone().map(move |panel| (doc, panel)))
-                    .map(|(doc, panel)| score(doc, panel))
-                    .collect()
-            })
-        })
-        .collect();
-    for (task, scores) in tasks.iter().enumerate() {
-        let panels = scores.len() / lengths.len().max(1);
-        for (doc, row) in pooled.chunks_exact_mut(vocab).enumerate() {
-            let start = task * PANELS * PANEL;
-            let end = (start + panels * PANEL).min(vocab);
-            let found = scores[doc * panels..(doc + 1) * panels].as_flattened();
-            row[start..end].copy_from_slice(&found[..end - start]);
-        }
-    }
-}
-
-/// The largest products of a panel with `rows`, and the first row that has each.
-#[inline(always)]
-fn winners(
-    weights: &Weights,
-    states: &Activations,
-    rows: std::ops::Range<usize>,
-    panel: usize,
-) -> ([f32; PANEL], [u32; PANEL]) {
-    let mut best = [f32::NEG_INFINITY; PANEL];
-    let mut at = [0; PANEL];
-    weights.for_each_tile(states, rows, panel, |first, tile| {
-        for (i, logits) in tile.iter().enumerate() {
-            for ((best, at), logit) in best.iter_mut().zip(&mut at).zip(logits) {
-                let wins = *logit > *best;
-                *best = if wins { *logit } else { *best };
-                *at = if wins { (first + i) as u32 } else { *at };
-            }
-        }
-    });
-    (best, at)
 }

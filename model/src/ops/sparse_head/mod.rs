@@ -13,6 +13,7 @@ mod backward;
 mod forward;
 mod kernel;
 pub mod reference;
+mod winners;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
