@@ -67,6 +67,16 @@ impl TokenTensors {
 }
 
 impl TokenTensors {
+    /// The same tokens without autodiff.
+    pub fn inner(self) -> Self {
+        Self {
+            ids: self.ids.inner(),
+            positions: self.positions.inner(),
+            types: self.types.map(Tensor::inner),
+            ..self
+        }
+    }
+
     /// The texts in order, at most `texts` at a time.
     pub fn split(&self, texts: usize) -> Vec<Self> {
         let mut first = 0;

@@ -4,7 +4,11 @@
 //! All texts are encoded, a few at a time, and only the representations kept. The loss over all of them gives each
 //! representation its gradient. Then every few texts are encoded again, and the gradient of their representations is
 //! carried on to the parameters. The chain rule does not mind: gradients are those of the whole batch.
+//!
+//! With dropout the first encoding needs a graph, to draw what the second draws, and keeps it until the loss's backward
+//! pass: memory is saved where dropout is 0.
 
+use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use model::TokenTensors;
@@ -78,9 +82,17 @@ impl GradientCache<'_> {
 
     fn encode(&self, tokens: &TokenTensors, first: usize) -> Cached {
         let parts = tokens.split(self.texts_at_a_time);
-        let weights = parts.iter().enumerate().map(|(part, tokens)| {
-            // Without its inner graph: only numbers are kept.
-            self.represent(tokens, first + part).inner()
+        // Nothing to draw: no graph need be made, which the autodiff engine frees no earlier than the next backward pass.
+        let encoder = &self.trainable.model.encoder;
+        let drops = encoder.embeddings.dropout.prob > 0.0
+            || encoder
+                .layers
+                .iter()
+                .any(|layer| layer.attention.dropout.prob > 0.0);
+        let plain = (!drops).then(|| self.trainable.model.clone().valid());
+        let weights = parts.iter().enumerate().map(|(part, tokens)| match &plain {
+            Some(model) => self.objective.represent(model, &tokens.clone().inner()),
+            None => self.represent(tokens, first + part).inner(),
         });
         let weights = Tensor::from_inner(Tensor::cat(weights.collect(), 0)).require_grad();
         Cached {
@@ -124,7 +136,7 @@ impl GradientCache<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::{Module, ModuleVisitor, Param};
+    use burn::module::{ModuleVisitor, Param};
     use burn::tensor::Device;
     use configs::RankingLoss;
 
