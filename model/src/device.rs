@@ -93,6 +93,11 @@ pub fn select(choice: DeviceChoice) -> Result<Device, DeviceError> {
     }
 }
 
+/// Whether `device`, with autodiff or without, is the CPU.
+pub fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
 #[cfg(feature = "cuda")]
 fn cuda(index: usize) -> Result<Device, DeviceError> {
     nth(

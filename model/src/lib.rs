@@ -8,6 +8,7 @@ pub mod config;
 pub mod device;
 pub mod encoder;
 pub mod hf;
+pub mod inference;
 mod kernel;
 pub mod masked_lm;
 pub mod ops;

@@ -8,8 +8,7 @@ use data::TokenBatch;
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
-use crate::ops::{self, Then};
-use crate::precision::Precision;
+use crate::ops::{self, Gelu};
 
 /// An encoder with its masked-LM head.
 #[derive(Module, Debug)]
@@ -44,8 +43,6 @@ pub struct TokenTensors {
     pub types: Option<Tensor<1, Int>>,
     /// Number of tokens of each text.
     pub lengths: Vec<usize>,
-    /// How exactly they are to be encoded where nothing is differentiated.
-    pub precision: Precision,
 }
 
 impl TokenTensors {
@@ -61,7 +58,6 @@ impl TokenTensors {
             positions: tensor(positions.collect()),
             types: None,
             lengths: batch.lengths.clone(),
-            precision: Precision::Float32,
         }
     }
 }
@@ -89,7 +85,6 @@ impl TokenTensors {
                 positions: part(&self.positions),
                 types: self.types.as_ref().map(part),
                 lengths: lengths.to_vec(),
-                precision: self.precision,
             }
         });
         chunks.collect()
@@ -118,8 +113,7 @@ impl MaskedLm {
     ///
     /// - output: `[tokens, hidden]`
     pub fn head_states(&self, tokens: &TokenTensors) -> Tensor<2> {
-        self.head
-            .transform(self.encoder.forward(tokens), tokens.precision)
+        self.head.transform(self.encoder.forward(tokens))
     }
 
     /// Masked-LM logits, materialised. For tests and small inputs: a batch of 80 documents of 256 tokens
@@ -145,7 +139,6 @@ impl MaskedLm {
             self.head.bias.val(),
             &tokens.lengths,
             activation,
-            tokens.precision,
         )
     }
 
@@ -168,8 +161,8 @@ impl MlmHead {
     /// # Shapes
     ///
     /// - hidden, output: `[tokens, hidden]`
-    pub fn transform(&self, hidden: Tensor<2>, precision: Precision) -> Tensor<2> {
-        let inner = ops::linear(hidden, &self.transform, Then::Gelu, precision);
+    pub fn transform(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let inner = ops::linear(hidden, &self.transform, Gelu::After);
         self.norm.forward(inner)
     }
 }

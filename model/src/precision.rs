@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
+use crate::device;
 use crate::kernel::reduced;
 
 /// How exactly matrix products are computed where nothing is differentiated. Everything else, sums of products
@@ -53,7 +54,7 @@ impl Precision {
             Self::BFloat16 => "AVX-512 BF16",
             Self::Int8 => "AVX-512 VNNI",
         };
-        if device.clone().inner() != Device::flex() {
+        if !device::is_cpu(device) {
             return Err(PrecisionError::NotOnThisDevice(self));
         }
         if !reduced::is_available(self) {

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use configs::Activation;
 use data::{Idf, Tokenizer};
 use model::sparse::idf_query;
-use model::{Precision, SparseVector, ops};
+use model::{SparseVector, ops};
 
 use super::encoder::Golden;
 use super::tolerance::{ARGMAX_TIE, IDF, OP_GRADIENTS, OP_WEIGHTS, POOLED_ZERO, PRUNED, WEIGHTS};
@@ -125,7 +125,6 @@ fn op_and_gradients() {
                 Tensor::zeros([vocab], &device),
                 &expected.tokens.lengths,
                 activation,
-                Precision::Float32,
             );
             let upstream = expected.arrays.get("upstream").tensor::<2>(&device);
             let gradients = (found.clone() * upstream).sum().backward();

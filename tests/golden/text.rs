@@ -137,8 +137,8 @@ fn document_maps() {
                 continue;
             };
             let encoder = encoder(&expected.name, activation(name), None);
-            let batch = data::TokenBatch::new(&batch);
-            let vectors = encoder.encode_batch(&batch);
+            let texts: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+            let vectors = encoder.encode_tokens(&texts);
             checks.equal(
                 &format!("{} {key}", expected.name),
                 vectors.len(),
@@ -155,8 +155,8 @@ fn document_maps() {
             let counts = fixture::ids(&entries["doc_nnz"][activation.name()]);
             let [docs, _] = weights.dims();
             let encoder = encoder(&expected.name, activation, None);
-            let batch = data::TokenBatch::new(&batch);
-            let vectors = encoder.encode_batch(&batch);
+            let texts: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+            let vectors = encoder.encode_tokens(&texts);
             for doc in 0..docs {
                 let row = weights.at(doc);
                 let near_zero = row

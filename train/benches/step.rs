@@ -13,7 +13,7 @@ use data::TokenBatch;
 use model::{EncoderConfig, Family};
 use train::batch::{Batch, TokenizedBatch};
 use train::grad_cache::GradientCache;
-use train::memory::peak_memory_mib;
+use train::memory::{keep_freed_memory, peak_memory_mib};
 use train::optimizer::{AdamW, Rates};
 use train::step::{Objective, Trainable};
 
@@ -118,6 +118,7 @@ fn objective() -> Objective {
 }
 
 fn main() {
+    keep_freed_memory();
     let arguments = Arguments::parse();
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new()

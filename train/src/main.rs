@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    train::memory::keep_freed_memory();
     match cli::run(&cli::Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {

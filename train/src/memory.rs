@@ -18,15 +18,15 @@ pub struct MemoryEstimate {
 impl MemoryEstimate {
     /// An estimate from shapes alone.
     ///
-    /// Parameters: `4 · 4` bytes each. Activations per token and layer: `8 H + 2 I` numbers (inputs of the linear maps,
-    /// Q, K and V, sums before LayerNorms, both sides of the gelu), and `heads · S` for the attention weights on a GPU.
+    /// Parameters: `4 · 4` bytes each. Activations per token and layer: `8 H + I` numbers (inputs of the linear maps,
+    /// Q, K and V, sums before LayerNorms, the gelu's argument), and `heads · S` for the attention weights on a GPU.
     /// Per token, once: `4 I` for the gradients under way. The sparse head and the losses keep about 8 numbers per
     /// document and vocabulary entry. With gradient caching, tokens are those of one part. Float32 on every device.
     pub fn new(config: &TrainConfig, encoder: &EncoderConfig, parameters: usize) -> Self {
         let rows = config.run.batch_queries * config.data.docs_per_query;
         let part = config.optimizer.grad_cache_docs.unwrap_or(rows).min(rows);
         let seq_len = config.data.max_seq_len as f64;
-        let hidden = 8.0 * encoder.hidden_size as f64 + 2.0 * encoder.intermediate_size as f64;
+        let hidden = 8.0 * encoder.hidden_size as f64 + encoder.intermediate_size as f64;
         let attention = encoder.num_heads as f64 * seq_len;
         let per_token = encoder.num_layers as f64 * (hidden + attention)
             + 4.0 * encoder.intermediate_size as f64;
@@ -41,6 +41,18 @@ impl MemoryEstimate {
     /// All of it.
     pub fn total_mib(&self) -> f64 {
         self.parameters_mib + self.activations_mib
+    }
+}
+
+/// Has the allocator keep large blocks that are freed and give them out again. A training step allocates and frees a few
+/// GB; by default they go back to the system each time, which zeroes them page by page when they are next touched.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code)]
+    // SAFETY: mallopt sets parameters of the allocator and touches no memory of ours.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
 

@@ -27,7 +27,7 @@ pub struct ComputeArguments {
     /// Longest text in tokens, special tokens included; longer ones are cut
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = positive)]
     pub max_length: usize,
-    /// Tokens per batch
+    /// Tokens per batch; the CPU takes at most 1024 on each thread
     #[arg(long, value_name = "TOKENS", default_value_t = 8192, value_parser = positive)]
     pub batch_tokens: usize,
     /// f32, bf16 or int8: numbers that the encoder multiplies; bf16 and int8 are faster, on processors that have them

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::EncoderConfig;
 use crate::masked_lm::TokenTensors;
 use crate::ops::attention::Heads;
-use crate::ops::{Then, attention, linear};
+use crate::ops::{Gelu, attention, linear};
 
 /// `softmax(Q Kᵀ / √d) V`, heads side by side, projected back to the hidden width.
 #[derive(Module, Debug)]
@@ -22,7 +22,7 @@ pub struct SelfAttention {
     pub output: Linear,
     /// Applied to the attention weights while training.
     pub dropout: Dropout,
-    num_heads: usize,
+    pub(crate) num_heads: usize,
 }
 
 impl SelfAttention {
@@ -51,9 +51,7 @@ impl SelfAttention {
             count: self.num_heads,
             dropout: if trains { self.dropout.prob } else { 0.0 },
         };
-        let project = |layer: &Linear, rows: &Tensor<2>| {
-            linear(rows.clone(), layer, Then::Identity, tokens.precision)
-        };
+        let project = |layer: &Linear, rows: &Tensor<2>| linear(rows.clone(), layer, Gelu::Nowhere);
         let context = attention(
             project(&self.query, &hidden),
             project(&self.key, &hidden),

@@ -21,7 +21,7 @@ pub struct Embeddings {
     pub norm: LayerNorm,
     /// Applied to the normalised sum.
     pub dropout: Dropout,
-    norm_eps: f64,
+    pub(crate) norm_eps: f64,
 }
 
 impl Embeddings {

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::SelfAttention;
 use crate::config::EncoderConfig;
 use crate::masked_lm::TokenTensors;
-use crate::ops::{Then, add_norm, linear};
+use crate::ops::{Gelu, add_norm, linear};
 
 /// Self-attention and a gelu feed-forward, each with a residual connection and LayerNorm after it.
 #[derive(Module, Debug)]
@@ -24,7 +24,7 @@ pub struct Layer {
     pub output_norm: LayerNorm,
     /// Applied to both sub-layers' outputs while training.
     pub dropout: Dropout,
-    norm_eps: f64,
+    pub(crate) norm_eps: f64,
 }
 
 impl Layer {
@@ -47,13 +47,8 @@ impl Layer {
         let attended = self.attention.forward(hidden.clone(), tokens);
         let attended = self.dropout.forward(attended);
         let hidden = add_norm(attended, hidden, &self.attention_norm, self.norm_eps);
-        let inner = linear(
-            hidden.clone(),
-            &self.intermediate,
-            Then::Gelu,
-            tokens.precision,
-        );
-        let output = linear(inner, &self.output, Then::Identity, tokens.precision);
+        let inner = linear(hidden.clone(), &self.intermediate, Gelu::Nowhere);
+        let output = linear(inner, &self.output, Gelu::Before);
         add_norm(
             self.dropout.forward(output),
             hidden,

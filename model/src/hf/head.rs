@@ -96,7 +96,6 @@ mod tests {
     use super::super::fixture::random_model;
     use super::*;
     use crate::config::{EncoderConfig, Family};
-    use crate::precision::Precision;
 
     /// With gamma and beta of everyday size, what enters the new head comes out of it.
     #[test]
@@ -121,7 +120,7 @@ mod tests {
         let noise = TensorData::new(wave(20 * hidden, 1.3, 0.0, 3.0), [20, hidden]);
         let noise = Tensor::<2>::from_data(noise, &device);
         let states = model.encoder.layers[1].output_norm.forward(noise);
-        let passed = model.head.transform(states.clone(), Precision::Float32);
+        let passed = model.head.transform(states.clone());
         let largest: f32 = (passed - states).abs().max().into_scalar();
         // What is left is the carrier's component and the states' variance next to the carrier's.
         assert!(largest < 0.1, "{largest}");

@@ -11,6 +11,8 @@ pub mod reduced;
 use rayon::prelude::*;
 
 /// Runs `body` compiled for the best instruction set of this machine: its loops are vectorised with it.
+///
+/// Only what is inlined is compiled for it: the closure must be `#[inline(always)]`, and so must what it calls.
 #[inline]
 pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     struct Body<F>(F);
@@ -24,11 +26,19 @@ pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Body(body))
 }
 
-/// Rows of a task that multiplies `rows` rows: a multiple of every tile height, no more than stay in cache, and few
-/// enough that every thread has two tasks.
-fn block_rows(rows: usize) -> usize {
-    let share = rows.div_ceil(2 * rayon::current_num_threads());
-    share.next_multiple_of(14).min(84)
+/// Rows of a task that multiplies `rows` rows: a multiple of the tallest tile, no more than stay in cache, and such that
+/// all threads are done at nearly the same time.
+pub fn block_rows(rows: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    let busiest = |block: usize| {
+        let whole = rows / block;
+        match whole % threads {
+            0 => whole / threads * block + rows % block,
+            _ => (whole / threads + 1) * block,
+        }
+    };
+    let blocks = (3..=9).rev().map(|tiles| 14 * tiles);
+    blocks.min_by_key(|&block| busiest(block)).unwrap_or(14)
 }
 
 /// Lanes of sums and maxima: as many partial results as fit into a few registers.
@@ -75,13 +85,16 @@ pub fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
         .par_chunks((ROWS * columns).max(1))
         .map(|rows| {
             let mut sums = vec![0.0; columns];
-            vectorised(|| {
-                for row in rows.chunks_exact(columns) {
-                    sums.iter_mut()
-                        .zip(row)
-                        .for_each(|(sum, value)| *sum += value);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact(columns) {
+                        sums.iter_mut()
+                            .zip(row)
+                            .for_each(|(sum, value)| *sum += value);
+                    }
+                },
+            );
             sums
         })
         .collect();

@@ -172,6 +172,11 @@ impl Panels {
         self.depth.max(1) * self.width
     }
 
+    /// Columns of a panel.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Number of panels.
     pub fn count(&self) -> usize {
         self.columns.div_ceil(self.width)
@@ -200,7 +205,8 @@ fn pack_panel(right: Matrix, panel: usize, values: &mut [f32], width: usize) {
     }
 }
 
-/// `out = left · right` on all threads; `finish` is given blocks of rows as they are done, while they are in cache.
+/// `out = left · right` on all threads; `finish` is given blocks of rows and their first row's number as they are done,
+/// while they are in cache.
 ///
 /// # Shapes
 ///
@@ -211,19 +217,25 @@ fn pack_panel(right: Matrix, panel: usize, values: &mut [f32], width: usize) {
 /// # Panics
 ///
 /// If the shapes do not fit together.
-pub fn multiply(left: Matrix, right: &Panels, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
+pub fn multiply(
+    left: Matrix,
+    right: &Panels,
+    out: &mut [f32],
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) {
     assert_eq!(out.len(), left.rows * right.columns, "the product's size");
     if out.is_empty() {
         return;
     }
     let rows = block_rows(left.rows);
     out.par_chunks_mut(rows * right.columns)
+        .with_max_len(1)
         .enumerate()
         .for_each(|(block, out)| {
             let first = block * rows;
             let end = (first + rows).min(left.rows);
             multiply_here(left.rows(first..end), right, out, right.columns);
-            finish(out);
+            finish(first, out);
         });
 }
 
@@ -253,31 +265,15 @@ pub fn multiply_here(left: Matrix, right: &Panels, out: &mut [f32], stride: usiz
     let mut copy = Vec::new();
     for start in (0..left.columns).step_by(share) {
         let range = start..(start + share).min(left.columns);
-        let mut left = left.part(0..left.rows, range.clone());
-        if left.column_stride != 1 {
-            left = copy_rows(left, &mut copy);
-        }
         Arch::new().dispatch(Block {
-            left,
+            left: left.part(0..left.rows, range),
             right,
             first_depth: start,
             out,
             stride,
+            copy: &mut copy,
         });
     }
-}
-
-/// The same matrix with its rows in one piece each.
-fn copy_rows<'a>(from: Matrix, to: &'a mut Vec<f32>) -> Matrix<'a> {
-    // Not a power of two: rows would fall into the same few cache sets.
-    let stride = from.columns + 16;
-    to.resize(from.rows * stride, 0.0);
-    for column in 0..from.columns {
-        for row in 0..from.rows {
-            to[row * stride + column] = from.at(row, column);
-        }
-    }
-    Matrix::strided(to, [from.rows, from.columns], stride)
 }
 
 struct Block<'a> {
@@ -287,38 +283,87 @@ struct Block<'a> {
     first_depth: usize,
     out: &'a mut [f32],
     stride: usize,
+    /// Where a left-hand side whose rows are not in one piece is copied to, tile by tile, each column by column.
+    copy: &'a mut Vec<f32>,
 }
 
 impl WithSimd for Block<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         assert_eq!(self.right.width, 2 * S::F32_LANES);
-        for panel in 0..self.right.count() {
-            let mut row = 0;
-            if S::REGISTER_COUNT == 32 {
-                self.rows::<S, 14>(simd, panel, &mut row);
-            } else {
-                self.rows::<S, 6>(simd, panel, &mut row);
-            }
-            self.rows::<S, 4>(simd, panel, &mut row);
-            self.rows::<S, 1>(simd, panel, &mut row);
+        if self.left.column_stride == 1 {
+            self.panels::<S, false>(simd);
+        } else {
+            self.panels::<S, true>(simd);
         }
     }
 }
 
 impl Block<'_> {
+    #[inline(always)]
+    fn panels<S: Simd, const COPY: bool>(mut self, simd: S) {
+        let tall = if S::REGISTER_COUNT == 32 { 14 } else { 6 };
+        if COPY {
+            self.copy_left(tall);
+        }
+        for panel in 0..self.right.count() {
+            let mut row = 0;
+            if tall == 14 {
+                self.rows::<S, 14, COPY>(simd, panel, &mut row);
+            } else {
+                self.rows::<S, 6, COPY>(simd, panel, &mut row);
+            }
+            self.rows::<S, 4, COPY>(simd, panel, &mut row);
+            self.rows::<S, 1, COPY>(simd, panel, &mut row);
+        }
+    }
+
+    /// The tile that begins with row `r` is at `r * depth`, its element `(i, k)` at `k * tile's rows + i`.
+    #[inline(always)]
+    fn copy_left(&mut self, tall: usize) {
+        let [rows, depth] = self.left.shape();
+        self.copy.resize(rows * depth, 0.0);
+        let mut row = 0;
+        for height in [tall, 4, 1] {
+            while row + height <= rows {
+                let tile = &mut self.copy[row * depth..][..height * depth];
+                for (k, to) in tile.chunks_exact_mut(height).enumerate() {
+                    let from = row * self.left.row_stride + k * self.left.column_stride;
+                    if self.left.row_stride == 1 {
+                        to.copy_from_slice(&self.left.values[from..from + height]);
+                    } else {
+                        let column = self.left.values[from..].iter();
+                        let column = column.step_by(self.left.row_stride);
+                        to.iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+                    }
+                }
+                row += height;
+            }
+        }
+    }
+
     /// As many rows from `row` as come in tiles of `ROWS`.
     #[inline(always)]
-    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, panel: usize, row: &mut usize) {
+    fn rows<S: Simd, const ROWS: usize, const COPY: bool>(
+        &mut self,
+        simd: S,
+        panel: usize,
+        row: &mut usize,
+    ) {
         let width = self.right.width;
         let depth = self.left.columns;
         let values = &self.right.panel(panel)[self.first_depth * width..][..depth * width];
         let columns = width.min(self.right.columns - panel * width);
         while *row + ROWS <= self.left.rows {
-            let left = &self.left.values[*row * self.left.row_stride..];
-            let sums = tile::<S, ROWS>(simd, left, self.left.row_stride, values, depth);
+            let sums = if COPY {
+                let left = &self.copy[*row * depth..];
+                tile::<S, ROWS, true>(simd, left, ROWS, values, depth)
+            } else {
+                let left = &self.left.values[*row * self.left.row_stride..];
+                tile::<S, ROWS, false>(simd, left, self.left.row_stride, values, depth)
+            };
             for (i, sum) in sums.into_iter().enumerate() {
                 let start = (*row + i) * self.stride + panel * width;
                 let out = &mut self.out[start..start + columns];
@@ -331,6 +376,12 @@ impl Block<'_> {
 
 #[inline(always)]
 fn store<S: Simd>(simd: S, sum: [S::f32s; 2], out: &mut [f32], add: bool) {
+    if let ([low, high], []) = S::as_mut_simd_f32s(out) {
+        for (part, sum) in [low, high].into_iter().zip(sum) {
+            *part = if add { simd.add_f32s(*part, sum) } else { sum };
+        }
+        return;
+    }
     let (low, high) = out.split_at_mut(S::F32_LANES.min(out.len()));
     for (part, sum) in [low, high].into_iter().zip(sum) {
         let before = match add {
@@ -345,17 +396,18 @@ fn store<S: Simd>(simd: S, sum: [S::f32s; 2], out: &mut [f32], add: bool) {
 ///
 /// # Shapes
 ///
-/// - left: rows of `depth` values that begin `stride` apart
+/// - left: rows of `depth` values that begin `stride` apart, or where `BY_COLUMN` columns of `ROWS` values
 /// - panel: `[depth, 2 registers]`
 #[inline(always)]
-pub fn tile<S: Simd, const ROWS: usize>(
+pub fn tile<S: Simd, const ROWS: usize, const BY_COLUMN: bool>(
     simd: S,
     left: &[f32],
     stride: usize,
     panel: &[f32],
     depth: usize,
 ) -> [[S::f32s; 2]; ROWS] {
-    assert!(left.len() >= (ROWS - 1) * stride + depth);
+    let [row_step, step] = if BY_COLUMN { [1, ROWS] } else { [stride, 1] };
+    assert!(depth == 0 || left.len() > (ROWS - 1) * row_step + (depth - 1) * step);
     let (panel, _) = S::as_simd_f32s(panel);
     assert!(panel.len() >= 2 * depth);
     let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
@@ -365,7 +417,7 @@ pub fn tile<S: Simd, const ROWS: usize>(
         let right = unsafe { [*panel.add(2 * k), *panel.add(2 * k + 1)] };
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: row < ROWS and k < depth, as above.
-            let value = simd.splat_f32s(unsafe { *left.add(row * stride + k) });
+            let value = simd.splat_f32s(unsafe { *left.add(row * row_step + k * step) });
             sums[0] = simd.mul_add_e_f32s(value, right[0], sums[0]);
             sums[1] = simd.mul_add_e_f32s(value, right[1], sums[1]);
         }
@@ -422,7 +474,7 @@ mod tests {
                 for right in rights {
                     let expected = naive(left, right);
                     let mut out = vec![f32::NAN; m * n];
-                    multiply(left, &Panels::pack_in_parallel(right), &mut out, |_| ());
+                    multiply(left, &Panels::pack_in_parallel(right), &mut out, |_, _| ());
                     assert_eq!(out, expected, "{m} x {k} x {n}");
                     let mut strided = vec![7.0; m * (n + 3)];
                     multiply_here(left, &Panels::pack(right), &mut strided, n + 3);
@@ -440,10 +492,15 @@ mod tests {
         let (a, b) = (values(200 * 3, 1), values(3 * 4, 2));
         let panels = Panels::pack(Matrix::new(&b, [3, 4]));
         let [mut plain, mut finished] = [vec![0.0; 200 * 4], vec![0.0; 200 * 4]];
-        multiply(Matrix::new(&a, [200, 3]), &panels, &mut plain, |_| ());
-        multiply(Matrix::new(&a, [200, 3]), &panels, &mut finished, |rows| {
-            rows.iter_mut().for_each(|x| *x += 1.0);
-        });
+        multiply(Matrix::new(&a, [200, 3]), &panels, &mut plain, |_, _| ());
+        multiply(
+            Matrix::new(&a, [200, 3]),
+            &panels,
+            &mut finished,
+            |_, rows| {
+                rows.iter_mut().for_each(|x| *x += 1.0);
+            },
+        );
         assert!(plain.iter().zip(finished).all(|(x, y)| x + 1.0 == y));
     }
 }

@@ -10,18 +10,21 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::lines::Lines;
 use super::product::Matrix;
-use super::{block_rows, vectorised};
+use super::vectorised;
 use crate::precision::Precision;
 
 /// Columns of a panel: two registers of 16 words.
 pub const PANEL: usize = 32;
 
-/// Rows of a tile.
-const TILE_ROWS: usize = 14;
+/// Rows of a tile: as many as there are registers for, then fewer.
+const TALL: usize = 14;
+const LOW: usize = 4;
 
 /// The right-hand side, rounded and packed: panel after panel of [`PANEL`] columns, each word row by word row.
 #[derive(Debug, Clone)]
@@ -38,13 +41,22 @@ pub struct Weights {
 }
 
 /// Rows of the left-hand side, rounded.
-#[derive(Debug, Clone)]
-pub struct Activations {
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
     /// `[rows, words of depth]`
     words: Vec<u32>,
     depth: usize,
     /// int8: what a unit of each row is worth.
     scales: Vec<f32>,
+}
+
+/// The largest product of each column of a panel with some rows, and the first row that has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Winners {
+    /// The products.
+    pub products: [f32; PANEL],
+    /// The rows.
+    pub rows: [u32; PANEL],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,10 +134,13 @@ impl Weights {
                 let mut column = vec![0.0; depth * kind.per_word()];
                 for lane in 0..PANEL.min(columns - panel * PANEL) {
                     right.copy_column(panel * PANEL + lane, &mut column);
-                    let (scale, offset) = vectorised(|| {
-                        let to = words.iter_mut().skip(lane).step_by(PANEL);
-                        pack_column(kind, &column, to)
-                    });
+                    let (scale, offset) = vectorised(
+                        #[inline(always)]
+                        || {
+                            let to = words.iter_mut().skip(lane).step_by(PANEL);
+                            pack_column(kind, &column, to)
+                        },
+                    );
                     (scales[lane], offsets[lane]) = (scale, offset);
                 }
             });
@@ -140,31 +155,22 @@ impl Weights {
     }
 
     /// Rounds rows of `width` values to what these weights are multiplied with.
-    pub fn round(&self, rows: &[f32], width: usize) -> Activations {
+    pub fn round(&self, rows: &[f32], width: usize, to: &mut Rows) {
         let kind = self.kind;
-        let depth = width.div_ceil(kind.per_word());
+        to.depth = width.div_ceil(kind.per_word());
         let count = rows.len() / width.max(1);
-        let mut words = vec![0u32; count * depth];
-        let mut scales = vec![0.0; count];
-        words
-            .par_chunks_mut((64 * depth).max(1))
-            .zip(
-                rows.par_chunks((64 * width).max(1))
-                    .zip(scales.par_chunks_mut(64)),
-            )
-            .for_each(|(words, (rows, scales))| {
-                vectorised(|| {
-                    let rows = rows.chunks_exact(width).zip(scales);
-                    for (words, (row, scale)) in words.chunks_exact_mut(depth).zip(rows) {
-                        *scale = round_row(kind, row, words);
-                    }
-                });
-            });
-        Activations {
-            words,
-            depth,
-            scales,
-        }
+        to.words.resize(count * to.depth, 0);
+        to.scales.resize(count, 0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                let words = to.words.chunks_exact_mut(to.depth);
+                for ((words, row), scale) in words.zip(rows.chunks_exact(width)).zip(&mut to.scales)
+                {
+                    *scale = round_row(kind, row, words);
+                }
+            },
+        );
     }
 
     /// Number of panels.
@@ -172,112 +178,138 @@ impl Weights {
         self.columns.div_ceil(PANEL)
     }
 
-    /// The product of one panel with `ROWS` rows from `row` on, as float32: `[ROWS, PANEL]` into `out`.
+    /// `out = left · right` on this thread.
+    ///
+    /// # Shapes
+    ///
+    /// - left: `[rows, depth]`, right: `[depth, columns]`, out: `[rows, columns]`, whatever it holds
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit together.
+    pub fn multiply_here(&self, left: &Rows, out: &mut [f32]) {
+        let rows = left.scales.len();
+        assert!(
+            left.depth == self.depth && out.len() == rows * self.columns,
+            "a product of {rows} rows"
+        );
+        for panel in 0..self.panels() {
+            let first = panel * PANEL;
+            let width = PANEL.min(self.columns - first);
+            for tile in tiles(0..rows) {
+                let to = &mut out[tile.start * self.columns + first..];
+                let product = Product {
+                    to,
+                    stride: self.columns,
+                    width,
+                };
+                self.tile(left, panel, tile, Sums::Store(product));
+            }
+        }
+    }
+
+    /// The winners among `rows` for each column of `panel`.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit together.
+    pub fn winners(&self, left: &Rows, rows: Range<usize>, panel: usize) -> Winners {
+        assert!(left.depth == self.depth, "the inner dimension");
+        let mut best = Winners {
+            products: [f32::NEG_INFINITY; PANEL],
+            rows: [0; PANEL],
+        };
+        for tile in tiles(rows) {
+            self.tile(left, panel, tile, Sums::Fold(&mut best));
+        }
+        if self.kind == Kind::Int8 {
+            let scales = &self.scales[panel * PANEL..][..PANEL];
+            for (product, scale) in best.products.iter_mut().zip(scales) {
+                *product *= scale;
+            }
+        }
+        best
+    }
+
+    /// The sums of one panel with `rows`, which are as many as a tile has.
     #[inline]
-    fn tile<const ROWS: usize>(
-        &self,
-        left: &Activations,
-        row: usize,
-        panel: usize,
-        out: &mut [[f32; PANEL]],
-    ) {
+    fn tile(&self, left: &Rows, panel: usize, rows: Range<usize>, sums: Sums) {
         let words = &self.words.as_slice()[panel * self.depth * PANEL..][..self.depth * PANEL];
-        let rows = &left.words[row * left.depth..][..ROWS * left.depth];
-        assert!(left.depth == self.depth && out.len() >= ROWS);
+        let columns = panel * PANEL..(panel + 1) * PANEL;
+        let tile = Tile {
+            left: &left.words[rows.start * left.depth..rows.end * left.depth],
+            panel: words,
+            depth: self.depth,
+            row_scales: &left.scales[rows.clone()],
+            scales: &self.scales[columns.clone()],
+            offsets: &self.offsets[columns],
+            first_row: rows.start as u32,
+        };
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
-        // SAFETY: `Weights` exist only where the instructions do (`Weights::pack`), and the lengths are those that the
-        // kernels read: ROWS * depth words to the left, depth * PANEL to the right.
+        // SAFETY: `Weights` exist only where the instructions do (`Weights::pack`).
         unsafe {
-            match self.kind {
-                Kind::BFloat16 => x86::bfloat16::<ROWS>(rows, words, self.depth, out),
-                Kind::Int8 => {
-                    let columns = panel * PANEL..(panel + 1) * PANEL;
-                    x86::int8::<ROWS>(
-                        rows,
-                        words,
-                        self.depth,
-                        &left.scales[row..row + ROWS],
-                        &self.scales[columns.clone()],
-                        &self.offsets[columns],
-                        out,
-                    );
-                }
+            match (self.kind, rows.len()) {
+                (Kind::BFloat16, TALL) => x86::bfloat16::<TALL>(tile, sums),
+                (Kind::BFloat16, LOW) => x86::bfloat16::<LOW>(tile, sums),
+                (Kind::BFloat16, _) => x86::bfloat16::<1>(tile, sums),
+                (Kind::Int8, TALL) => x86::int8::<TALL>(tile, sums),
+                (Kind::Int8, LOW) => x86::int8::<LOW>(tile, sums),
+                (Kind::Int8, _) => x86::int8::<1>(tile, sums),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (words, rows, out);
-    }
-
-    /// Calls `each(first row, [rows, PANEL])` for all rows from `rows`, a tile at a time.
-    #[inline(always)]
-    pub fn for_each_tile(
-        &self,
-        left: &Activations,
-        rows: std::ops::Range<usize>,
-        panel: usize,
-        mut each: impl FnMut(usize, &[[f32; PANEL]]),
-    ) {
-        let mut out = [[0.0; PANEL]; TILE_ROWS];
-        let mut row = rows.start;
-        while row < rows.end {
-            let count = match rows.end - row {
-                TILE_ROWS.. => {
-                    self.tile::<TILE_ROWS>(left, row, panel, &mut out);
-                    TILE_ROWS
-                }
-                4.. => {
-                    self.tile::<4>(left, row, panel, &mut out);
-                    4
-                }
-                _ => {
-                    self.tile::<1>(left, row, panel, &mut out);
-                    1
-                }
-            };
-            each(row, &out[..count]);
-            row += count;
-        }
+        unreachable!(
+            "{:?} weights on another processor: {tile:?} {sums:?}",
+            self.kind
+        );
     }
 }
 
-/// `out = left · right` on all threads; `finish` is given blocks of rows as they are done, while they are in cache.
-///
-/// # Shapes
-///
-/// - left: `[rows, depth]`, right: `[depth, columns]`
-/// - out: `[rows, columns]`, whatever it holds
-///
-/// # Panics
-///
-/// If the shapes do not fit together.
-pub fn multiply(
-    left: &Activations,
-    right: &Weights,
-    out: &mut [f32],
-    finish: impl Fn(&mut [f32]) + Sync,
-) {
-    let (count, columns) = (left.scales.len(), right.columns);
-    assert_eq!(out.len(), count * columns, "the product's size");
-    if out.is_empty() {
-        return;
-    }
-    let rows = block_rows(count);
-    out.par_chunks_mut(rows * columns)
-        .enumerate()
-        .for_each(|(block, out)| {
-            let range = block * rows..((block + 1) * rows).min(count);
-            for panel in 0..right.panels() {
-                let width = PANEL.min(columns - panel * PANEL);
-                right.for_each_tile(left, range.clone(), panel, |first, tile| {
-                    for (i, values) in tile.iter().enumerate() {
-                        let start = (first + i - range.start) * columns + panel * PANEL;
-                        out[start..start + width].copy_from_slice(&values[..width]);
-                    }
-                });
-            }
-            finish(out);
-        });
+/// `rows` in tiles of [`TALL`], then [`LOW`], then single ones.
+#[inline(always)]
+fn tiles(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut start = rows.start;
+    std::iter::from_fn(move || {
+        let height = match rows.end - start {
+            0 => return None,
+            TALL.. => TALL,
+            LOW.. => LOW,
+            _ => 1,
+        };
+        start += height;
+        Some(start - height..start)
+    })
+}
+
+/// What a kernel multiplies.
+#[derive(Debug)]
+struct Tile<'a> {
+    /// `[rows, depth]`
+    left: &'a [u32],
+    /// `[depth, PANEL]`
+    panel: &'a [u32],
+    depth: usize,
+    row_scales: &'a [f32],
+    scales: &'a [f32],
+    offsets: &'a [i32],
+    first_row: u32,
+}
+
+/// What a kernel does with its sums.
+#[derive(Debug)]
+enum Sums<'a> {
+    Store(Product<'a>),
+    /// int8: without the columns' scales, which do not decide who wins.
+    Fold(&'a mut Winners),
+}
+
+/// Rows that begin `stride` apart, `width` numbers each.
+#[derive(Debug)]
+struct Product<'a> {
+    to: &'a mut [f32],
+    stride: usize,
+    width: usize,
 }
 
 /// The nearest bfloat16, ties to even.
@@ -313,35 +345,28 @@ fn pack_column<'a>(
     }
 }
 
-/// Returns the row's scale; bfloat16 needs none.
+/// Returns the row's scale; bfloat16 needs none. Words beyond the row are multiplied with zeros: any number will do.
 #[inline(always)]
 fn round_row(kind: Kind, row: &[f32], words: &mut [u32]) -> f32 {
+    // Adding it leaves the nearest integer in the last bits.
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
     match kind {
         Kind::BFloat16 => {
-            let (pairs, rest) = row.as_chunks::<2>();
-            for (word, pair) in words.iter_mut().zip(pairs) {
-                *word = bfloat16(pair[0]) | bfloat16(pair[1]) << 16;
-            }
-            if let [last] = rest {
-                words[words.len() - 1] = bfloat16(*last);
+            // SAFETY: two 16-bit numbers take the place of one of 32 bits, and all their bits are valid.
+            #[allow(unsafe_code)]
+            let (_, halves, _) = unsafe { words.align_to_mut::<u16>() };
+            for (half, &value) in halves.iter_mut().zip(row) {
+                *half = bfloat16(value) as u16;
             }
             0.0
         }
         Kind::Int8 => {
             let (scale, inverse) = scale_of(row);
-            let unsigned = |value: f32| (value * inverse + 128.5) as i32 as u32;
-            let (quads, rest) = row.as_chunks::<4>();
-            for (word, quad) in words.iter_mut().zip(quads) {
-                *word = unsigned(quad[0])
-                    | unsigned(quad[1]) << 8
-                    | unsigned(quad[2]) << 16
-                    | unsigned(quad[3]) << 24;
-            }
-            if !rest.is_empty() {
-                // What is missing counts as 0 on the other side: any number will do here.
-                let numbers = rest.iter().enumerate();
-                words[words.len() - 1] =
-                    numbers.fold(0, |word, (i, &x)| word | unsigned(x) << (8 * i));
+            // SAFETY: four bytes take the place of one 32-bit number, and all their bits are valid.
+            #[allow(unsafe_code)]
+            let (_, bytes, _) = unsafe { words.align_to_mut::<u8>() };
+            for (byte, &value) in bytes.iter_mut().zip(row) {
+                *byte = (value * inverse + (ROUND + 128.0)).to_bits() as u8;
             }
             scale
         }
@@ -392,10 +417,12 @@ mod tests {
             Matrix::new(&a, [m, k]),
             &Panels::pack(right),
             &mut exact,
-            |_| (),
+            |_, _| (),
         );
         let weights = Weights::pack(right, precision).expect("a precision below float32");
-        multiply(&weights.round(&a, k), &weights, &mut found, |_| ());
+        let mut rows = Rows::default();
+        weights.round(&a, k, &mut rows);
+        weights.multiply_here(&rows, &mut found);
         let errors = exact.iter().zip(&found).map(|(a, b)| (a - b).abs());
         let square: f32 = exact.iter().map(|x| x * x).sum::<f32>() / exact.len() as f32;
         (errors.fold(0.0, f32::max), square.sqrt())
@@ -438,7 +465,9 @@ mod tests {
                 let weights =
                     Weights::pack(Matrix::new(&[1.0; 6], [3, 2]), precision).expect("weights");
                 let mut out = [7.0; 4];
-                multiply(&weights.round(&[0.0; 6], 3), &weights, &mut out, |_| ());
+                let mut rows = Rows::default();
+                weights.round(&[0.0; 6], 3, &mut rows);
+                weights.multiply_here(&rows, &mut out);
                 assert_eq!(out, [0.0; 4]);
             }
         }

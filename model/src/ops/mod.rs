@@ -6,14 +6,14 @@
 pub mod add_norm;
 pub mod attention;
 #[cfg(test)]
-mod check;
+pub(crate) mod check;
 mod floats;
 pub mod linear;
 pub mod sparse_head;
 
 pub use add_norm::add_norm;
 pub use attention::attention;
-pub use linear::{Then, linear};
+pub use linear::{Gelu, linear};
 pub use sparse_head::sparse_head;
 
 use burn::backend::Backend;

@@ -7,7 +7,9 @@ use configs::Activation;
 use data::{BatchLimit, Idf, TokenBatch, Tokenizer, bucket};
 
 use super::{SparseVector, idf_query};
+use crate::device;
 use crate::hf::{self, ImportOptions, ImportReport};
+use crate::inference::CpuEncoder;
 use crate::masked_lm::{MaskedLm, TokenTensors};
 use crate::precision::{Precision, PrecisionError};
 
@@ -57,15 +59,21 @@ pub enum QueryWeights {
 ///
 /// Special tokens never appear in its vectors.
 pub struct SparseEncoder {
-    model: MaskedLm,
+    model: Model,
+    /// Longest sequence that the model has positions for.
+    positions: usize,
     tokenizer: Tokenizer,
     queries: QueryWeights,
     activation: Activation,
     max_len: usize,
     batch: BatchLimit,
     prune_ratio: Option<f32>,
-    precision: Precision,
-    device: Device,
+}
+
+/// What computes.
+enum Model {
+    Cpu(CpuEncoder),
+    Gpu(MaskedLm, Device),
 }
 
 /// Why a model directory cannot be used or a text cannot be encoded.
@@ -148,8 +156,14 @@ impl SparseEncoder {
             max_len: options.max_len.min(config.max_positions),
             batch: options.batch,
             prune_ratio: options.prune_ratio,
-            precision: options.precision,
-            ..Self::new(model, tokenizer, queries, named.unwrap_or_default(), device)
+            ..Self::with_precision(
+                model,
+                tokenizer,
+                queries,
+                named.unwrap_or_default(),
+                device,
+                options.precision,
+            )
         };
         let notes = LoadNotes {
             import,
@@ -166,25 +180,38 @@ impl SparseEncoder {
         activation: Activation,
         device: &Device,
     ) -> Self {
+        let float32 = Precision::Float32;
+        Self::with_precision(model, tokenizer, queries, activation, device, float32)
+    }
+
+    fn with_precision(
+        model: MaskedLm,
+        tokenizer: Tokenizer,
+        queries: QueryWeights,
+        activation: Activation,
+        device: &Device,
+        precision: Precision,
+    ) -> Self {
         let defaults = SparseOptions::default();
         let positions = model.encoder.embeddings.position.weight.shape()[0];
         Self {
-            model,
+            model: match device::is_cpu(device) {
+                true => Model::Cpu(CpuEncoder::pack(&model, precision)),
+                false => Model::Gpu(model, device.clone()),
+            },
+            positions,
             tokenizer,
             queries,
             activation,
             max_len: defaults.max_len.min(positions),
             batch: defaults.batch,
             prune_ratio: None,
-            precision: Precision::default(),
-            device: device.clone(),
         }
     }
 
     /// The same encoder with another longest sequence; never beyond the model's positions.
     pub fn with_max_len(mut self, max_len: usize) -> Self {
-        let positions = self.model.encoder.embeddings.position.weight.shape()[0];
-        self.max_len = max_len.min(positions);
+        self.max_len = max_len.min(self.positions);
         self
     }
 
@@ -226,16 +253,34 @@ impl SparseEncoder {
         texts: &[S],
     ) -> Result<Vec<SparseVector>, SparseError> {
         let rows = self.tokenizer.encode_all(texts, self.max_len)?;
-        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let mut vectors = vec![SparseVector::default(); rows.len()];
-        for members in bucket(&lengths, self.batch) {
-            let batch: Vec<&[u32]> = members.iter().map(|&row| rows[row].as_slice()).collect();
-            let batch = TokenBatch::new(&batch);
-            for (row, vector) in members.into_iter().zip(self.encode_batch(&batch)) {
-                vectors[row] = vector;
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        Ok(self.encode_tokens(&rows))
+    }
+
+    /// Document vectors of texts in tokens, specials included.
+    pub fn encode_tokens(&self, texts: &[&[u32]]) -> Vec<SparseVector> {
+        match &self.model {
+            Model::Cpu(encoder) => encoder.encode(texts, self.batch, |pooled| {
+                let mut vector = SparseVector::from_dense(pooled, self.tokenizer.special_ids());
+                for weight in &mut vector.weights {
+                    let logarithms = 0..self.activation.logarithms();
+                    *weight = logarithms.fold(*weight, |weight, _| weight.ln_1p());
+                }
+                self.shorten(vector)
+            }),
+            Model::Gpu(model, device) => {
+                let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+                let mut vectors = vec![SparseVector::default(); texts.len()];
+                for members in bucket(&lengths, self.batch) {
+                    let batch: Vec<&[u32]> = members.iter().map(|&text| texts[text]).collect();
+                    let batch = self.encode_batch(&TokenBatch::new(&batch), model, device);
+                    for (text, vector) in members.into_iter().zip(batch) {
+                        vectors[text] = vector;
+                    }
+                }
+                vectors
             }
         }
-        Ok(vectors)
     }
 
     /// Query vectors, in the order of `texts`.
@@ -260,24 +305,26 @@ impl SparseEncoder {
         }
     }
 
-    /// Document vectors of one batch of tokens.
-    pub fn encode_batch(&self, batch: &TokenBatch) -> Vec<SparseVector> {
-        let tokens = TokenTensors {
-            precision: self.precision,
-            ..TokenTensors::new(batch, &self.device)
-        };
-        let weights = self.model.document_weights(&tokens, self.activation);
+    fn encode_batch(
+        &self,
+        batch: &TokenBatch,
+        model: &MaskedLm,
+        device: &Device,
+    ) -> Vec<SparseVector> {
+        let tokens = TokenTensors::new(batch, device);
+        let weights = model.document_weights(&tokens, self.activation);
         let vocab = weights.dims()[1];
         let weights: Vec<f32> = weights.into_data().convert::<f32>().iter().collect();
         weights
             .chunks_exact(vocab)
-            .map(|row| {
-                let vector = SparseVector::from_dense(row, self.tokenizer.special_ids());
-                match self.prune_ratio {
-                    Some(ratio) => vector.prune(ratio),
-                    None => vector,
-                }
-            })
+            .map(|row| self.shorten(SparseVector::from_dense(row, self.tokenizer.special_ids())))
             .collect()
+    }
+
+    fn shorten(&self, vector: SparseVector) -> SparseVector {
+        match self.prune_ratio {
+            Some(ratio) => vector.prune(ratio),
+            None => vector,
+        }
     }
 }

@@ -31,19 +31,22 @@ impl AddNormPasses for Flex {
             .zip(output.par_chunks_mut(ROWS * width))
             .zip(moments.par_chunks_mut(ROWS))
             .for_each(|(((sums, residuals), outputs), moments)| {
-                vectorised(|| {
-                    let rows = sums
-                        .chunks_exact_mut(width)
-                        .zip(residuals.chunks_exact(width));
-                    let rows = rows.zip(outputs.chunks_exact_mut(width)).zip(moments);
-                    for (((sum, residual), output), moments) in rows {
-                        sum.iter_mut().zip(residual).for_each(|(s, r)| *s += r);
-                        *moments = normalise(sum, output, epsilon as f32);
-                        for ((y, g), b) in output.iter_mut().zip(gamma).zip(beta) {
-                            *y = *y * g + b;
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = sums
+                            .chunks_exact_mut(width)
+                            .zip(residuals.chunks_exact(width));
+                        let rows = rows.zip(outputs.chunks_exact_mut(width)).zip(moments);
+                        for (((sum, residual), output), moments) in rows {
+                            sum.iter_mut().zip(residual).for_each(|(s, r)| *s += r);
+                            *moments = normalise(sum, output, epsilon as f32);
+                            for ((y, g), b) in output.iter_mut().zip(gamma).zip(beta) {
+                                *y = *y * g + b;
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         let column = |index: usize| {
             let column = moments.iter().map(|moments| moments[index]).collect();
@@ -72,14 +75,17 @@ impl AddNormPasses for Flex {
             .zip(grad.storage_mut::<f32>().par_chunks_mut(ROWS * width))
             .zip(means.par_chunks(ROWS).zip(inverses.par_chunks(ROWS)))
             .for_each(|((sums, grads), (means, inverses))| {
-                vectorised(|| {
-                    let rows = sums
-                        .chunks_exact_mut(width)
-                        .zip(grads.chunks_exact_mut(width));
-                    for ((sum, grad), (mean, inverse)) in rows.zip(means.iter().zip(inverses)) {
-                        backward_row(sum, grad, gamma, *mean, *inverse);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = sums
+                            .chunks_exact_mut(width)
+                            .zip(grads.chunks_exact_mut(width));
+                        for ((sum, grad), (mean, inverse)) in rows.zip(means.iter().zip(inverses)) {
+                            backward_row(sum, grad, gamma, *mean, *inverse);
+                        }
+                    },
+                );
             });
         let grad_gamma = column_sums(values(&sum), width);
         [
@@ -92,7 +98,7 @@ impl AddNormPasses for Flex {
 
 /// `normal = (row - mean) / deviation`; returns mean and inverse deviation.
 #[inline(always)]
-fn normalise(row: &[f32], normal: &mut [f32], epsilon: f32) -> [f32; 2] {
+pub(crate) fn normalise(row: &[f32], normal: &mut [f32], epsilon: f32) -> [f32; 2] {
     let width = row.len() as f32;
     let mean = sum_of(row.len(), |i| row[i]) / width;
     let variance = sum_of(row.len(), |i| (row[i] - mean) * (row[i] - mean)) / width;

@@ -6,6 +6,7 @@
 mod backward;
 mod forward;
 mod kernel;
+pub(crate) use kernel::normalise;
 pub mod reference;
 
 use burn::backend::tensor::FloatTensor;

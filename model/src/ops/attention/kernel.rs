@@ -15,6 +15,9 @@ use crate::ops::floats::{contiguous, tensor, values};
 /// Queries at a time: their weights for 512 keys take 168 KiB.
 const QUERIES: usize = 84;
 
+/// Weights computed at a time.
+const LANES: usize = 16;
+
 impl AttentionPasses for Flex {
     fn forward(
         query: FlexTensor,
@@ -29,12 +32,12 @@ impl AttentionPasses for Flex {
         let mut output = vec![0.0; shape[0] * shape[1]];
         documents(heads, &mut output, shape[1])
             .into_par_iter()
+            .filter(|(doc, _, _)| heads.lengths[*doc] > 0)
             .for_each(|(doc, first, output)| {
-                let length = heads.lengths[doc];
-                let mut weights = vec![0.0; QUERIES.min(length) * length];
-                for head in 0..heads.count {
-                    let head = Head::new(inputs, shape[1], heads, [doc, head], first, seed);
-                    head.forward(output, &mut weights);
+                let mut weights = Vec::new();
+                for index in 0..heads.count {
+                    let (head, column) = whole(inputs, shape[1], heads, [doc, index], first, seed);
+                    head.forward(&mut output[column..], shape[1], &mut weights);
                 }
             });
         (tensor(output, shape), Saved::Seed(seed))
@@ -58,13 +61,16 @@ impl AttentionPasses for Flex {
             .into_par_iter()
             .zip(split_rows(key, &heads.lengths, shape[1]))
             .zip(split_rows(value, &heads.lengths, shape[1]))
+            .filter(|(((doc, _, _), _), _)| heads.lengths[*doc] > 0)
             .for_each(|(((doc, first, query), key), value)| {
                 let length = heads.lengths[doc];
                 let mut scratch = [(); 3].map(|()| vec![0.0; length * length]);
-                for head in 0..heads.count {
-                    let head = Head::new(inputs, shape[1], heads, [doc, head], first, seed);
-                    let mut gradients = [&mut *query, &mut *key, &mut *value];
-                    head.backward(grad, &mut gradients, &mut scratch);
+                for index in 0..heads.count {
+                    let (head, column) = whole(inputs, shape[1], heads, [doc, index], first, seed);
+                    let grad = head_of(grad, [first, column], [length, head.per_head], shape[1]);
+                    let gradients = [&mut *query, &mut *key, &mut *value];
+                    let gradients = gradients.map(|rows| &mut rows[column..]);
+                    head.backward(grad, gradients, shape[1], &mut scratch);
                 }
             });
         gradients.map(|gradient| tensor(gradient, shape))
@@ -103,104 +109,129 @@ fn seed(heads: &Heads, like: &FlexTensor) -> u64 {
         .fold(0, |seed, draw| seed << 16 | (draw * 65_536.0) as u64)
 }
 
+/// A head of a document whose queries, keys and values are in three tensors, with its first column.
+fn whole<'a>(
+    inputs: [&'a [f32]; 3],
+    width: usize,
+    heads: &Heads,
+    [doc, index]: [usize; 2],
+    first: usize,
+    seed: u64,
+) -> (Head<'a>, usize) {
+    let per_head = width / heads.count;
+    let column = index * per_head;
+    let shape = [heads.lengths[doc], per_head];
+    let [query, key, value] = inputs.map(|rows| head_of(rows, [first, column], shape, width));
+    let mut head = Head::new(query, key, value);
+    if heads.dropout > 0.0 {
+        head.dropout = Some(Dropout::new(heads.dropout, seed, doc * heads.count + index));
+    }
+    (head, column)
+}
+
 /// One head of one document.
-struct Head<'a> {
+pub(crate) struct Head<'a> {
     /// `[length, per_head]` each.
     query: Matrix<'a>,
     key: Matrix<'a>,
     value: Matrix<'a>,
     length: usize,
     per_head: usize,
-    /// Columns of a row, all heads.
-    width: usize,
-    /// First row of the document, first column of the head.
-    origin: [usize; 2],
     scale: f32,
     dropout: Option<Dropout>,
 }
 
 impl<'a> Head<'a> {
-    fn new(
-        inputs: [&'a [f32]; 3],
-        width: usize,
-        heads: &Heads,
-        [doc, head]: [usize; 2],
-        first: usize,
-        seed: u64,
-    ) -> Self {
-        let (length, per_head) = (heads.lengths[doc], width / heads.count);
-        let origin = [first, head * per_head];
-        let [query, key, value] =
-            inputs.map(|rows| head_of(rows, origin, [length, per_head], width));
+    /// # Shapes
+    ///
+    /// - query, key, value: `[length, per_head]`, at least one row
+    pub(crate) fn new(query: Matrix<'a>, key: Matrix<'a>, value: Matrix<'a>) -> Self {
+        let [length, per_head] = query.shape();
         Self {
             query,
             key,
             value,
             length,
             per_head,
-            width,
-            origin,
             scale: (per_head as f32).powf(-0.5),
-            dropout: (heads.dropout > 0.0)
-                .then(|| Dropout::new(heads.dropout, seed, doc * heads.count + head)),
+            dropout: None,
         }
     }
 
-    /// Writes its columns of the document's rows.
-    fn forward(&self, output: &mut [f32], weights: &mut [f32]) {
-        if self.length == 0 {
-            return;
-        }
+    /// Writes `[length, per_head]`, rows `stride` values apart; `weights` is memory to use.
+    pub(crate) fn forward(&self, output: &mut [f32], stride: usize, weights: &mut Vec<f32>) {
         let (keys, values) = (
             Panels::pack(self.key.transposed()),
             Panels::pack(self.value),
         );
+        let row = self.length.next_multiple_of(LANES);
+        weights.resize(QUERIES.min(self.length) * row, 0.0);
         for first in (0..self.length).step_by(QUERIES) {
             let queries = first..(first + QUERIES).min(self.length);
-            let weights = &mut weights[..queries.len() * self.length];
-            multiply_here(
-                self.query.rows(queries.clone()),
-                &keys,
-                weights,
-                self.length,
-            );
-            self.softmax(weights);
-            if let Some(dropout) = &self.dropout {
-                dropout.apply(weights, first * self.length);
+            multiply_here(self.query.rows(queries.clone()), &keys, weights, row);
+            let mut sums = [0.0; QUERIES];
+            let scores = weights.chunks_exact_mut(row).take(queries.len());
+            for ((scores, sum), query) in scores.zip(&mut sums).zip(queries.clone()) {
+                *sum = self.exponentials(scores);
+                if let Some(dropout) = &self.dropout {
+                    dropout.apply(&mut scores[..self.length], query * self.length);
+                }
             }
-            let weights = Matrix::new(weights, [queries.len(), self.length]);
-            let output = &mut output[first * self.width + self.origin[1]..];
-            multiply_here(weights, &values, output, self.width);
+            let weights = Matrix::strided(weights, [queries.len(), self.length], row);
+            let output = &mut output[first * stride..];
+            multiply_here(weights, &values, output, stride);
+            for (output, sum) in output.chunks_mut(stride).zip(&sums[..queries.len()]) {
+                output[..self.per_head].iter_mut().for_each(|y| *y /= sum);
+            }
         }
+    }
+
+    /// Scores to weights that are not divided by their sum yet, which is returned; a row's length is a multiple of
+    /// [`LANES`], and what is beyond the document's is without weight.
+    fn exponentials(&self, scores: &mut [f32]) -> f32 {
+        vectorised(
+            #[inline(always)]
+            || {
+                scores[self.length..].fill(f32::MIN);
+                let top = largest(scores) * self.scale;
+                let mut sums = [0.0; LANES];
+                for scores in scores.as_chunks_mut::<LANES>().0 {
+                    for (score, sum) in scores.iter_mut().zip(&mut sums) {
+                        *score = exp(*score * self.scale - top);
+                        *sum += *score;
+                    }
+                }
+                sums.iter().sum()
+            },
+        )
     }
 
     /// Scores to weights, row by row.
     fn softmax(&self, scores: &mut [f32]) {
-        vectorised(|| {
-            for row in scores.chunks_exact_mut(self.length) {
-                let top = largest(row) * self.scale;
-                row.iter_mut().for_each(|x| *x = exp(*x * self.scale - top));
-                let inverse = 1.0 / sum_of(row.len(), |i| row[i]);
-                row.iter_mut().for_each(|x| *x *= inverse);
-            }
-        });
+        let mut padded = vec![0.0; self.length.next_multiple_of(LANES)];
+        for row in scores.chunks_exact_mut(self.length) {
+            padded[..self.length].copy_from_slice(row);
+            let inverse = 1.0 / self.exponentials(&mut padded);
+            let weights = row.iter_mut().zip(&padded);
+            vectorised(
+                #[inline(always)]
+                || weights.for_each(|(to, weight)| *to = weight * inverse),
+            );
+        }
     }
 
     /// Writes its columns of the gradients' rows; the formulas are those of [`super::backward`].
-    fn backward(&self, grad: &[f32], gradients: &mut [&mut [f32]; 3], scratch: &mut [Vec<f32>; 3]) {
+    fn backward(
+        &self,
+        grad: Matrix,
+        [query, key, value]: [&mut [f32]; 3],
+        stride: usize,
+        [weights, thinned, scores]: &mut [Vec<f32>; 3],
+    ) {
         let length = self.length;
-        if length == 0 {
-            return;
-        }
-        let grad = head_of(grad, self.origin, [length, self.per_head], self.width);
-        let [weights, thinned, scores] = scratch;
         let square = [length, length];
-        multiply_here(
-            self.query,
-            &Panels::pack(self.key.transposed()),
-            weights,
-            length,
-        );
+        let keys = Panels::pack(self.key.transposed());
+        multiply_here(self.query, &keys, weights, length);
         self.softmax(weights);
         thinned.copy_from_slice(weights);
         multiply_here(grad, &Panels::pack(self.value.transposed()), scores, length);
@@ -208,33 +239,31 @@ impl<'a> Head<'a> {
             dropout.apply(thinned, 0);
             dropout.apply(scores, 0);
         }
-        let column = self.origin[1];
-        let [query, key, value] = gradients.each_mut().map(|rows| &mut rows[column..]);
         let thinned = Matrix::new(thinned, square).transposed();
-        multiply_here(thinned, &Panels::pack(grad), value, self.width);
-        vectorised(|| {
-            let rows = scores
-                .chunks_exact_mut(length)
-                .zip(weights.chunks_exact(length));
-            for (scores, weights) in rows {
-                let mean = sum_of(length, |i| scores[i] * weights[i]);
-                for (s, p) in scores.iter_mut().zip(weights) {
-                    *s = p * (*s - mean) * self.scale;
+        multiply_here(thinned, &Panels::pack(grad), value, stride);
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = scores
+                    .chunks_exact_mut(length)
+                    .zip(weights.chunks_exact(length));
+                for (scores, weights) in rows {
+                    let mean = sum_of(length, |i| scores[i] * weights[i]);
+                    for (s, p) in scores.iter_mut().zip(weights) {
+                        *s = p * (*s - mean) * self.scale;
+                    }
                 }
-            }
-        });
-        let scores = Matrix::new(scores, square);
-        multiply_here(scores, &Panels::pack(self.key), query, self.width);
-        multiply_here(
-            scores.transposed(),
-            &Panels::pack(self.query),
-            key,
-            self.width,
+            },
         );
+        let scores = Matrix::new(scores, square);
+        multiply_here(scores, &Panels::pack(self.key), query, stride);
+        let queries = Panels::pack(self.query);
+        multiply_here(scores.transposed(), &queries, key, stride);
     }
 }
 
-fn head_of(
+/// Rows of one document and columns of one head.
+pub(crate) fn head_of(
     rows: &[f32],
     [first, column]: [usize; 2],
     [length, per_head]: [usize; 2],
@@ -264,16 +293,20 @@ impl Dropout {
 
     /// Drops weights; the first one's place is `start`.
     fn apply(&self, weights: &mut [f32], start: usize) {
-        vectorised(|| {
-            for (index, weight) in weights.iter_mut().enumerate() {
-                let hash = mixed(((start + index) as u32).wrapping_mul(0x9E37_79B1) ^ self.seed);
-                *weight *= if hash < self.threshold {
-                    0.0
-                } else {
-                    self.factor
-                };
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (index, weight) in weights.iter_mut().enumerate() {
+                    let hash =
+                        mixed(((start + index) as u32).wrapping_mul(0x9E37_79B1) ^ self.seed);
+                    *weight *= if hash < self.threshold {
+                        0.0
+                    } else {
+                        self.factor
+                    };
+                }
+            },
+        );
     }
 }
 

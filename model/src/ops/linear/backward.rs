@@ -8,33 +8,27 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::forward::LinearPasses;
-use super::{LinearOps, Then};
+use super::forward::{Kept, LinearPasses};
+use super::{Gelu, LinearOps};
 use crate::ops::register;
-use crate::precision::Precision;
 
 #[derive(Debug)]
 struct LinearBackward;
 
 #[derive(Debug, Clone)]
 struct State<B: Backend> {
-    input: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    sums: Option<FloatTensor<B>>,
+    kept: Kept<B>,
+    gelu: Gelu,
 }
 
 impl<B: LinearPasses> Backward<B, 3> for LinearBackward {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let State {
-            input,
-            weight,
-            sums,
-        } = ops.state;
+        let State { kept, gelu } = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, 3>(grads, parents, B::backward(grad, input, weight, sums));
+        register::<B, 3>(grads, parents, B::backward(grad, kept, gelu));
     }
 }
 
@@ -43,12 +37,11 @@ impl<B: LinearPasses + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        then: Then,
-        _precision: Precision,
+        gelu: Gelu,
     ) -> FloatTensor<Self> {
         let nodes = [input.node(), weight.node(), bias.node()];
         let (input, weight) = (input.into_primitive(), weight.into_primitive());
-        let (output, sums) = B::forward(input.clone(), weight.clone(), bias.into_primitive(), then);
+        let (output, sums) = B::forward(input.clone(), weight.clone(), bias.into_primitive(), gelu);
         match LinearBackward
             .prepare::<C>(nodes)
             .compute_bound()
@@ -56,9 +49,8 @@ impl<B: LinearPasses + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<
         {
             OpsKind::Tracked(prep) => prep.finish(
                 State {
-                    input,
-                    weight,
-                    sums,
+                    kept: (input, weight, sums),
+                    gelu,
                 },
                 output,
             ),
@@ -67,12 +59,12 @@ impl<B: LinearPasses + LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<
     }
 }
 
-/// With `z = x W + b`: `dz = dy gelu'(z)`, `dx = dz Wᵀ`, `dW = xᵀ dz`, `db = Σ over rows of dz`.
+/// With `h = x` or `gelu(x)` and `z = h W + b`: `dz = dy` or `dy gelu'(z)`, `dW = hᵀ dz`, `db = Σ over rows of dz`,
+/// `dh = dz Wᵀ`, `dx = dh` or `dh gelu'(x)`.
 pub(super) fn linear<B: Backend>(
     grad: FloatTensor<B>,
-    input: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    sums: Option<FloatTensor<B>>,
+    (input, weight, sums): Kept<B>,
+    gelu: Gelu,
 ) -> [FloatTensor<B>; 3] {
     let grad = match sums {
         Some(sums) => B::float_mul(grad, gelu_slope::<B>(sums)),
@@ -80,8 +72,16 @@ pub(super) fn linear<B: Backend>(
     };
     let [_, columns] = weight.shape().dims();
     let grad_bias = B::float_reshape(B::float_sum_dim(grad.clone(), 0), Shape::new([columns]));
-    let grad_weight = B::float_matmul(B::float_transpose(input), grad.clone());
-    let grad_input = B::float_matmul(grad, B::float_transpose(weight));
+    let (inner, slope) = match gelu {
+        Gelu::Before => (B::gelu(input.clone()), Some(gelu_slope::<B>(input))),
+        Gelu::Nowhere | Gelu::After => (input, None),
+    };
+    let grad_weight = B::float_matmul(B::float_transpose(inner), grad.clone());
+    let grad_inner = B::float_matmul(grad, B::float_transpose(weight));
+    let grad_input = match slope {
+        Some(slope) => B::float_mul(grad_inner, slope),
+        None => grad_inner,
+    };
     [grad_input, grad_weight, grad_bias]
 }
 

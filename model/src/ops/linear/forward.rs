@@ -4,12 +4,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::{Then, backward};
-use crate::precision::Precision;
+use super::{Gelu, backward};
+
+/// What the backward pass needs: input, weight, and `x W + b` where a gelu follows it.
+pub type Kept<B> = (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>);
 
 /// Both passes; the default bodies work on every backend.
 pub trait LinearPasses: Backend {
-    /// The output, and `x W + b` where the backward pass needs it.
+    /// The output, and `x W + b` where a gelu follows it.
     ///
     /// # Shapes
     ///
@@ -18,30 +20,14 @@ pub trait LinearPasses: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        then: Then,
+        gelu: Gelu,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        linear::<Self>(input, weight, bias, then)
-    }
-
-    /// The output alone, its product in any precision that the backend has.
-    fn infer(
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        then: Then,
-        _precision: Precision,
-    ) -> FloatTensor<Self> {
-        Self::forward(input, weight, bias, then).0
+        linear::<Self>(input, weight, bias, gelu)
     }
 
     /// Gradients of input, weight and bias.
-    fn backward(
-        grad: FloatTensor<Self>,
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        sums: Option<FloatTensor<Self>>,
-    ) -> [FloatTensor<Self>; 3] {
-        backward::linear::<Self>(grad, input, weight, sums)
+    fn backward(grad: FloatTensor<Self>, kept: Kept<Self>, gelu: Gelu) -> [FloatTensor<Self>; 3] {
+        backward::linear::<Self>(grad, kept, gelu)
     }
 }
 
@@ -52,13 +38,17 @@ pub(super) fn linear<B: Backend>(
     input: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
-    then: Then,
+    gelu: Gelu,
 ) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
+    let input = match gelu {
+        Gelu::Before => B::gelu(input),
+        Gelu::Nowhere | Gelu::After => input,
+    };
     let [columns] = bias.shape().dims();
     let bias = B::float_reshape(bias, Shape::new([1, columns]));
     let sums = B::float_add(B::float_matmul(input, weight), bias);
-    match then {
-        Then::Identity => (sums, None),
-        Then::Gelu => (B::gelu(sums.clone()), Some(sums)),
+    match gelu {
+        Gelu::After => (B::gelu(sums.clone()), Some(sums)),
+        Gelu::Nowhere | Gelu::Before => (sums, None),
     }
 }

@@ -1,16 +1,15 @@
-//! The CPU kernel: one product over all rows, with bias and gelu applied to each block of rows as it is done.
+//! The CPU kernel: products over all rows, with bias and gelu applied to blocks of rows while they are in cache.
 
 use burn::backend::{Flex, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::Then;
-use super::forward::LinearPasses;
+use super::Gelu;
+use super::forward::{Kept, LinearPasses};
 use crate::kernel::math::{gelu, gelu_slope};
-use crate::kernel::product::{Matrix, Panels, multiply};
-use crate::kernel::{column_sums, reduced, vectorised};
+use crate::kernel::product::{Matrix, Panels, multiply, multiply_here};
+use crate::kernel::{block_rows, column_sums, vectorised};
 use crate::ops::floats::{contiguous, tensor, values};
-use crate::precision::Precision;
 
 /// Numbers per task where every number is for itself.
 const CHUNK: usize = 1 << 14;
@@ -20,86 +19,76 @@ impl LinearPasses for Flex {
         input: FlexTensor,
         weight: FlexTensor,
         bias: FlexTensor,
-        then: Then,
+        place: Gelu,
     ) -> (FlexTensor, Option<FlexTensor>) {
-        let sums = Self::infer(input, weight, bias, Then::Identity, Precision::Float32);
-        match then {
-            Then::Identity => (sums, None),
-            Then::Gelu => {
-                let mut output = vec![0.0; values(&sums).len()];
-                output
-                    .par_chunks_mut(CHUNK)
-                    .zip(values(&sums).par_chunks(CHUNK))
-                    .for_each(|(to, from)| {
-                        vectorised(|| to.iter_mut().zip(from).for_each(|(y, &z)| *y = gelu(z)));
-                    });
-                let shape: [usize; 2] = sums.shape().dims();
-                (tensor(output, shape), Some(sums))
-            }
-        }
-    }
-
-    fn infer(
-        input: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        then: Then,
-        precision: Precision,
-    ) -> FlexTensor {
         let [rows, depth] = input.shape().dims();
         let [_, columns] = weight.shape().dims();
         let [input, weight, bias] = [input, weight, bias].map(contiguous);
-        let (input, bias) = (values(&input), values(&bias));
-        let weight = Matrix::new(values(&weight), [depth, columns]);
-        let mut output = vec![0.0; rows * columns];
-        let finish = |rows: &mut [f32]| vectorised(|| finish(rows, bias, then));
-        match reduced::Weights::pack(weight, precision) {
-            Some(weights) => {
-                reduced::multiply(&weights.round(input, depth), &weights, &mut output, finish);
-            }
-            None => {
-                let panels = Panels::pack_in_parallel(weight);
-                let input = Matrix::new(input, [rows, depth]);
-                multiply(input, &panels, &mut output, finish);
-            }
+        let panels = Panels::pack_in_parallel(Matrix::new(values(&weight), [depth, columns]));
+        let mut sums = vec![0.0; rows * columns];
+        let block = block_rows(rows);
+        sums.par_chunks_mut((block * columns).max(1))
+            .zip(values(&input).par_chunks((block * depth).max(1)))
+            .with_max_len(1)
+            .for_each(|(sums, input)| {
+                let mut inner = Vec::new();
+                if place == Gelu::Before {
+                    inner.resize(input.len(), 0.0);
+                    apply(&mut inner, input, |h, x| *h = gelu(x));
+                }
+                let left = if inner.is_empty() { input } else { &inner };
+                let left = Matrix::new(left, [input.len() / depth.max(1), depth]);
+                multiply_here(left, &panels, sums, columns);
+                vectorised(
+                    #[inline(always)]
+                    || add_to_rows(sums, values(&bias)),
+                );
+            });
+        let shape = [rows, columns];
+        if place != Gelu::After {
+            return (tensor(sums, shape), None);
         }
-        tensor(output, [rows, columns])
+        let mut output = vec![0.0; sums.len()];
+        apply_in_parallel(&mut output, &sums, |y, z| *y = gelu(z));
+        (tensor(output, shape), Some(tensor(sums, shape)))
     }
 
     fn backward(
         grad: FlexTensor,
-        input: FlexTensor,
-        weight: FlexTensor,
-        sums: Option<FlexTensor>,
+        (input, weight, sums): Kept<Self>,
+        place: Gelu,
     ) -> [FlexTensor; 3] {
         let [rows, depth] = input.shape().dims();
         let [_, columns] = weight.shape().dims();
         let [mut grad, input, weight] = [grad, input, weight].map(contiguous);
         if let Some(sums) = sums.map(contiguous) {
-            grad.storage_mut::<f32>()
-                .par_chunks_mut(CHUNK)
-                .zip(values(&sums).par_chunks(CHUNK))
-                .for_each(|(grad, sums)| {
-                    vectorised(|| {
-                        grad.iter_mut()
-                            .zip(sums)
-                            .for_each(|(g, &z)| *g *= gelu_slope(z))
-                    });
-                });
+            let grad = grad.storage_mut::<f32>();
+            apply_in_parallel(grad, values(&sums), |dy, z| *dy *= gelu_slope(z));
         }
-        let grad = values(&grad);
+        let (grad, input) = (values(&grad), values(&input));
         let grad_matrix = Matrix::new(grad, [rows, columns]);
+
+        let mut grad_weight = vec![0.0; depth * columns];
+        let mut inner = Vec::new();
+        if place == Gelu::Before {
+            inner.resize(input.len(), 0.0);
+            apply_in_parallel(&mut inner, input, |h, x| *h = gelu(x));
+        }
+        let left = if inner.is_empty() { input } else { &inner };
+        let panels = Panels::pack_in_parallel(grad_matrix);
+        let left = Matrix::new(left, [rows, depth]).transposed();
+        multiply(left, &panels, &mut grad_weight, |_, _| ());
+        drop((panels, inner));
 
         let mut grad_input = vec![0.0; rows * depth];
         let weight = Matrix::new(values(&weight), [depth, columns]);
         let panels = Panels::pack_in_parallel(weight.transposed());
-        multiply(grad_matrix, &panels, &mut grad_input, |_| ());
-        drop(panels);
-
-        let mut grad_weight = vec![0.0; depth * columns];
-        let input = Matrix::new(values(&input), [rows, depth]);
-        let panels = Panels::pack_in_parallel(grad_matrix);
-        multiply(input.transposed(), &panels, &mut grad_weight, |_| ());
+        multiply(grad_matrix, &panels, &mut grad_input, |first, rows| {
+            if place == Gelu::Before {
+                let input = &input[first * depth..][..rows.len()];
+                apply(rows, input, |dh, x| *dh *= gelu_slope(x));
+            }
+        });
 
         [
             tensor(grad_input, [rows, depth]),
@@ -109,16 +98,24 @@ impl LinearPasses for Flex {
     }
 }
 
-/// `act(row + bias)` for every row.
+/// `f(to, from)` for every number.
+fn apply(to: &mut [f32], from: &[f32], f: impl Fn(&mut f32, f32)) {
+    vectorised(
+        #[inline(always)]
+        || to.iter_mut().zip(from).for_each(|(to, &from)| f(to, from)),
+    );
+}
+
+fn apply_in_parallel(to: &mut [f32], from: &[f32], f: impl Fn(&mut f32, f32) + Sync) {
+    to.par_chunks_mut(CHUNK)
+        .zip(from.par_chunks(CHUNK))
+        .for_each(|(to, from)| apply(to, from, &f));
+}
+
+/// Adds the bias to every row.
 #[inline(always)]
-fn finish(rows: &mut [f32], bias: &[f32], then: Then) {
+pub(crate) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
     for row in rows.chunks_exact_mut(bias.len()) {
-        match then {
-            Then::Identity => row.iter_mut().zip(bias).for_each(|(y, b)| *y += b),
-            Then::Gelu => row
-                .iter_mut()
-                .zip(bias)
-                .for_each(|(y, b)| *y = gelu(*y + b)),
-        }
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
     }
 }

@@ -1,12 +1,13 @@
-//! A linear layer with its activation as one op.
+//! A linear layer with an activation as one op.
 //!
-//! `y = act(x W + b)` over the rows of x. The bias and the activation are applied to rows that are still in cache,
-//! and the gradient of W is one product over all rows, where autodiff would make one for every document and add them
-//! up.
+//! `y = x W + b` over the rows of x, with a gelu of x before it or of y after it. Bias and gelu are applied to rows that
+//! are in cache; of a gelu only the argument is kept for the backward pass, and its value computed again; the gradient of
+//! W is one product over all rows, where autodiff would make one for every document and add them up.
 
 mod backward;
 mod forward;
 mod kernel;
+pub(crate) use kernel::add_to_rows;
 pub mod reference;
 
 use burn::backend::tensor::FloatTensor;
@@ -14,16 +15,17 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-use crate::precision::Precision;
 use forward::LinearPasses;
 
-/// What follows the bias.
+/// Where the exact gelu, `x Φ(x)`, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Nothing.
-    Identity,
-    /// The exact gelu, `x Φ(x)`.
-    Gelu,
+pub enum Gelu {
+    /// `x W + b`
+    Nowhere,
+    /// `gelu(x) W + b`
+    Before,
+    /// `gelu(x W + b)`
+    After,
 }
 
 /// Backends that have the op. Called through [`linear`].
@@ -34,8 +36,7 @@ pub trait LinearOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        then: Then,
-        precision: Precision,
+        gelu: Gelu,
     ) -> FloatTensor<Self>;
 }
 
@@ -44,10 +45,9 @@ impl LinearOps for Flex {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        then: Then,
-        precision: Precision,
+        gelu: Gelu,
     ) -> FloatTensor<Self> {
-        Self::infer(input, weight, bias, then, precision)
+        Self::forward(input, weight, bias, gelu).0
     }
 }
 
@@ -57,16 +57,13 @@ impl LinearOps for burn::backend::Cube {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        then: Then,
-        precision: Precision,
+        gelu: Gelu,
     ) -> FloatTensor<Self> {
-        Self::infer(input, weight, bias, then, precision)
+        Self::forward(input, weight, bias, gelu).0
     }
 }
 
-/// `act(x W + b)` with the layer's weights.
-///
-/// `precision` is that of the product where nothing is differentiated; training computes in float32.
+/// `x W + b` with the layer's weights, and a gelu where it is said to be.
 ///
 /// # Shapes
 ///
@@ -76,7 +73,7 @@ impl LinearOps for burn::backend::Cube {
 /// # Panics
 ///
 /// If the shapes do not fit together, or the layer has no bias.
-pub fn linear(input: Tensor<2>, layer: &Linear, then: Then, precision: Precision) -> Tensor<2> {
+pub fn linear(input: Tensor<2>, layer: &Linear, gelu: Gelu) -> Tensor<2> {
     let (weight, bias) = (
         layer.weight.val(),
         layer.bias.as_ref().map(|bias| bias.val()),
@@ -93,8 +90,7 @@ pub fn linear(input: Tensor<2>, layer: &Linear, then: Then, precision: Precision
         input.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
-        then,
-        precision,
+        gelu,
     ))
 }
 
@@ -109,9 +105,9 @@ mod tests {
     const SHAPES: [[usize; 3]; 4] = [[1, 1, 1], [1, 8, 33], [5, 3, 2], [37, 24, 65]];
 
     fn run(
-        op: fn(Tensor<2>, &Linear, Then, Precision) -> Tensor<2>,
+        op: fn(Tensor<2>, &Linear, Gelu) -> Tensor<2>,
         [rows, width, columns]: [usize; 3],
-        then: Then,
+        gelu: Gelu,
     ) -> [Vec<f32>; 4] {
         let device = Device::flex().autodiff();
         let mut draws = Draws::new(&device);
@@ -120,7 +116,7 @@ mod tests {
             weight: Param::from_tensor(draws.next([width, columns])),
             bias: Some(Param::from_tensor(draws.next([columns]))),
         };
-        let output = op(input.clone(), &layer, then, Precision::Float32);
+        let output = op(input.clone(), &layer, gelu);
         let grads = (output.clone() * draws.next([rows, columns]))
             .sum()
             .backward();
@@ -142,16 +138,16 @@ mod tests {
     #[test]
     fn values_and_gradients_match_plain_tensor_operations() {
         for shape in SHAPES {
-            for then in [Then::Identity, Then::Gelu] {
+            for gelu in [Gelu::Nowhere, Gelu::Before, Gelu::After] {
                 let (found, expected) = (
-                    run(linear, shape, then),
-                    run(reference::linear, shape, then),
+                    run(linear, shape, gelu),
+                    run(reference::linear, shape, gelu),
                 );
                 for (part, name) in ["output", "d input", "d weight", "d bias"]
                     .iter()
                     .enumerate()
                 {
-                    let what = format!("{shape:?} {then:?} {name}");
+                    let what = format!("{shape:?} {gelu:?} {name}");
                     assert_close(&found[part], &expected[part], 1e-5, &what);
                 }
             }
@@ -163,7 +159,7 @@ mod tests {
     fn the_default_bodies_agree_with_the_kernel() {
         let device = Device::flex();
         for [rows, width, columns] in SHAPES {
-            for then in [Then::Identity, Then::Gelu] {
+            for gelu in [Gelu::Nowhere, Gelu::Before, Gelu::After] {
                 let mut draws = Draws::new(&device);
                 let input = draws.flex([rows, width]);
                 let weight = draws.flex([width, columns]);
@@ -171,13 +167,13 @@ mod tests {
                 let grad = draws.flex([rows, columns]);
                 let args = || (input.clone(), weight.clone(), bias.clone());
                 let (x, w, b) = args();
-                let (found, sums) = forward::linear::<Flex>(x, w, b, then);
+                let (found, argument) = forward::linear::<Flex>(x, w, b, gelu);
                 let (x, w, b) = args();
-                let (expected, kept) = Flex::forward(x, w, b, then);
+                let (expected, _) = Flex::forward(x, w, b, gelu);
                 assert_close(&flex_floats(found), &flex_floats(expected), 1e-5, "output");
-                let found =
-                    backward::linear::<Flex>(grad.clone(), input.clone(), weight.clone(), sums);
-                let expected = Flex::backward(grad, input.clone(), weight.clone(), kept);
+                let kept = (input.clone(), weight.clone(), argument);
+                let found = backward::linear::<Flex>(grad.clone(), kept.clone(), gelu);
+                let expected = Flex::backward(grad, kept, gelu);
                 for (found, expected) in found.into_iter().zip(expected) {
                     assert_close(
                         &flex_floats(found),

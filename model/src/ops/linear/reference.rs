@@ -4,13 +4,13 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
-use super::{Precision, Then};
+use super::Gelu;
 
 /// [`super::linear`] by Burn's own layer.
-pub fn linear(input: Tensor<2>, layer: &Linear, then: Then, _precision: Precision) -> Tensor<2> {
-    let output = layer.forward(input);
-    match then {
-        Then::Identity => output,
-        Then::Gelu => gelu(output),
+pub fn linear(input: Tensor<2>, layer: &Linear, place: Gelu) -> Tensor<2> {
+    match place {
+        Gelu::Nowhere => layer.forward(input),
+        Gelu::Before => layer.forward(gelu(input)),
+        Gelu::After => gelu(layer.forward(input)),
     }
 }

@@ -11,7 +11,6 @@ use burn::tensor::{IndexingUpdateOp, Shape, Slice};
 use super::SparseHeadOps;
 use super::forward::{PoolLogits, logarithms};
 use crate::ops::register;
-use crate::precision::Precision;
 
 #[derive(Debug)]
 struct SparseHeadBackward;
@@ -53,7 +52,6 @@ impl<B: PoolLogits + SparseHeadOps, C: CheckpointStrategy> SparseHeadOps for Aut
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         count: usize,
-        _precision: Precision,
     ) -> FloatTensor<Self> {
         let nodes = [hidden.node(), decoder.node(), bias.node()];
         let (hidden, decoder) = (hidden.into_primitive(), decoder.into_primitive());

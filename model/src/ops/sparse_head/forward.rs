@@ -5,7 +5,6 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{IntDType, Shape, Slice};
 
 use super::backward;
-use crate::precision::Precision;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::backend::Cube;
 
@@ -29,13 +28,12 @@ pub trait PoolLogits: Backend {
         pool_by_document::<Self>(hidden, decoder, bias, lengths)
     }
 
-    /// The first half of [`PoolLogits::pool_logits`], its winners found in any precision that the backend has.
+    /// The first half of [`PoolLogits::pool_logits`].
     fn pool(
         hidden: FloatTensor<Self>,
         decoder: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         lengths: &[usize],
-        _precision: Precision,
     ) -> FloatTensor<Self> {
         Self::pool_logits(hidden, decoder, bias, lengths).0
     }

@@ -1,5 +1,7 @@
 //! The CPU kernel: logits live in registers, where the maximum is folded in as soon as their sums are complete.
 
+use std::ops::Range;
+
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
@@ -7,14 +9,12 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::forward::PoolLogits;
-use super::winners::pool_reduced;
 use crate::kernel::product::{Matrix, Panels, panel_width, tile};
 use crate::kernel::{split_rows, vectorised};
 use crate::ops::floats::{contiguous, tensor, values};
-use crate::precision::Precision;
 
 /// Decoder weights of a task, in numbers: 384 KiB, which fit beside a document in a 1 MiB second-level cache.
-const TILE_WEIGHTS: usize = 96 * 1024;
+pub(crate) const TILE_WEIGHTS: usize = 96 * 1024;
 
 /// Vocabulary entries of a task of the backward pass.
 const TOKENS: usize = 256;
@@ -25,14 +25,9 @@ impl PoolLogits for Flex {
         decoder: FlexTensor,
         bias: FlexTensor,
         lengths: &[usize],
-        precision: Precision,
     ) -> FlexTensor {
         let shape = [lengths.len(), bias.shape().dims::<1>()[0]];
         let mut pooled = vec![0.0; shape[0] * shape[1]];
-        if precision != Precision::Float32 {
-            pool_reduced(&mut pooled, [hidden, decoder, bias], lengths, precision);
-            return tensor(pooled, shape);
-        }
         for tile in pool_tiles::<false>(hidden, decoder, bias, lengths) {
             tile.copy(&tile.values, &mut pooled, shape[1]);
         }
@@ -81,19 +76,23 @@ impl PoolLogits for Flex {
             .zip(grad_bias.par_chunks_mut(TOKENS))
             .enumerate()
             .for_each(|(task, (rows, biases))| {
-                vectorised(|| {
-                    let rows = rows.chunks_exact_mut(width).zip(biases).enumerate();
-                    for (token, (row, bias)) in rows {
-                        for (doc, first) in firsts.iter().enumerate() {
-                            let index = doc * vocab + task * TOKENS + token;
-                            if grad[index] != 0.0 {
-                                let state = &states[(first + positions[index] as usize) * width..];
-                                *bias += grad[index];
-                                add_scaled(row, grad[index], &state[..width]);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = rows.chunks_exact_mut(width).zip(biases).enumerate();
+                        for (token, (row, bias)) in rows {
+                            for (doc, first) in firsts.iter().enumerate() {
+                                let index = doc * vocab + task * TOKENS + token;
+                                if grad[index] != 0.0 {
+                                    let state =
+                                        &states[(first + positions[index] as usize) * width..];
+                                    *bias += grad[index];
+                                    add_scaled(row, grad[index], &state[..width]);
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
             });
 
         let mut grad_hidden = vec![0.0f32; rows * width];
@@ -101,15 +100,19 @@ impl PoolLogits for Flex {
             .into_par_iter()
             .enumerate()
             .for_each(|(doc, states)| {
-                vectorised(|| {
-                    for token in 0..vocab {
-                        let index = doc * vocab + token;
-                        if grad[index] != 0.0 {
-                            let state = &mut states[positions[index] as usize * width..][..width];
-                            add_scaled(state, grad[index], &decoder[token * width..][..width]);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for token in 0..vocab {
+                            let index = doc * vocab + token;
+                            if grad[index] != 0.0 {
+                                let state =
+                                    &mut states[positions[index] as usize * width..][..width];
+                                add_scaled(state, grad[index], &decoder[token * width..][..width]);
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         [
             tensor(grad_hidden, [rows, width]),
@@ -128,7 +131,7 @@ fn add_scaled(row: &mut [f32], scale: f32, source: &[f32]) {
 }
 
 /// The first row of each document.
-pub(super) fn first_rows(lengths: &[usize]) -> Vec<usize> {
+fn first_rows(lengths: &[usize]) -> Vec<usize> {
     let starts = lengths.iter().scan(0, |next, &length| {
         let first = *next;
         *next += length;
@@ -188,41 +191,61 @@ fn pool_tiles<const POSITIONS: bool>(
                     }
                 ],
             };
-            Arch::new().dispatch(Fold::<POSITIONS> {
+            let panels = Panels::pack(decoder.rows(range.clone()).transposed());
+            Fold::<POSITIONS> {
                 hidden,
                 depth: width,
-                decoder: &Panels::pack(decoder.rows(range.clone()).transposed()),
+                decoder: &panels,
+                panels: 0..panels.count(),
                 bias: &bias[range],
                 lengths,
-                tile: &mut tile,
-            });
+                values: &mut tile.values,
+                positions: &mut tile.positions,
+            }
+            .run();
             tile
         })
         .collect()
 }
 
-/// Folds all documents into a tile.
-struct Fold<'a, const POSITIONS: bool> {
+/// Folds all documents into some panels of the vocabulary.
+pub(crate) struct Fold<'a, const POSITIONS: bool> {
     /// `[tokens, depth]`
-    hidden: &'a [f32],
-    depth: usize,
-    /// `[depth, tile width]`
-    decoder: &'a Panels,
-    bias: &'a [f32],
-    lengths: &'a [usize],
-    tile: &'a mut Tile,
+    pub hidden: &'a [f32],
+    /// Width of a hidden state.
+    pub depth: usize,
+    /// `[depth, columns]`
+    pub decoder: &'a Panels,
+    /// Which of its panels.
+    pub panels: Range<usize>,
+    /// `[columns]`
+    pub bias: &'a [f32],
+    /// Of each document.
+    pub lengths: &'a [usize],
+    /// `[docs, columns]`
+    pub values: &'a mut [f32],
+    /// `[docs, columns]`, where asked for.
+    pub positions: &'a mut [i32],
+}
+
+impl<const POSITIONS: bool> Fold<'_, POSITIONS> {
+    /// Writes `relu(max over tokens of logits)` and the first position that holds the maximum.
+    pub fn run(self) {
+        Arch::new().dispatch(self);
+    }
 }
 
 impl<const POSITIONS: bool> WithSimd for Fold<'_, POSITIONS> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let columns = self.bias.len();
         let mut first = 0;
         for (doc, &length) in self.lengths.iter().enumerate() {
             let states = &self.hidden[first * self.depth..][..length * self.depth];
             first += length;
-            for index in 0..self.decoder.count() {
+            for index in self.panels.clone() {
                 let mut best = Best::new(simd);
                 let panel = self.decoder.panel(index);
                 let mut row = 0;
@@ -235,19 +258,9 @@ impl<const POSITIONS: bool> WithSimd for Fold<'_, POSITIONS> {
                 self.rows::<S, 1>(simd, states, panel, &mut row, &mut best);
                 for half in 0..2 {
                     let start = (2 * index + half) * S::F32_LANES;
-                    let end = (start + S::F32_LANES).min(self.tile.width);
-                    if start >= end {
-                        continue;
-                    }
-                    let bias = simd.partial_load_f32s(&self.bias[start..end]);
-                    let value =
-                        simd.max_f32s(simd.add_f32s(best.values[half], bias), simd.splat_f32s(0.0));
-                    let to = doc * self.tile.width;
-                    simd.partial_store_f32s(&mut self.tile.values[to + start..to + end], value);
-                    if POSITIONS {
-                        let positions = simd.transmute_i32s_u32s(best.positions[half]);
-                        let to = &mut self.tile.positions[to + start..to + end];
-                        simd.partial_store_i32s(to, positions);
+                    let end = (start + S::F32_LANES).min(columns);
+                    if start < end {
+                        self.store(simd, doc * columns, start..end, &best, half);
                     }
                 }
             }
@@ -256,6 +269,26 @@ impl<const POSITIONS: bool> WithSimd for Fold<'_, POSITIONS> {
 }
 
 impl<const POSITIONS: bool> Fold<'_, POSITIONS> {
+    #[inline(always)]
+    fn store<S: Simd>(
+        &mut self,
+        simd: S,
+        row: usize,
+        columns: Range<usize>,
+        best: &Best<S>,
+        half: usize,
+    ) {
+        let to = row + columns.start..row + columns.end;
+        let bias = simd.partial_load_f32s(&self.bias[columns]);
+        let logits = simd.add_f32s(best.values[half], bias);
+        let values = simd.max_f32s(logits, simd.splat_f32s(0.0));
+        simd.partial_store_f32s(&mut self.values[to.clone()], values);
+        if POSITIONS {
+            let positions = simd.transmute_i32s_u32s(best.positions[half]);
+            simd.partial_store_i32s(&mut self.positions[to], positions);
+        }
+    }
+
     /// As many of a document's tokens from `row` as come in tiles of `ROWS`.
     #[inline(always)]
     fn rows<S: Simd, const ROWS: usize>(
@@ -268,7 +301,7 @@ impl<const POSITIONS: bool> Fold<'_, POSITIONS> {
     ) {
         while (*row + ROWS) * self.depth <= states.len() {
             let left = &states[*row * self.depth..];
-            let logits = tile::<S, ROWS>(simd, left, self.depth, panel, self.depth);
+            let logits = tile::<S, ROWS, false>(simd, left, self.depth, panel, self.depth);
             for (i, logits) in logits.into_iter().enumerate() {
                 best.fold::<POSITIONS>(simd, logits, (*row + i) as u32);
             }

@@ -12,15 +12,14 @@
 mod backward;
 mod forward;
 mod kernel;
+pub(crate) use kernel::{Fold, TILE_WEIGHTS};
 pub mod reference;
-mod winners;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use configs::Activation;
 
-use crate::precision::Precision;
 use forward::PoolLogits;
 
 /// Backends that have the op. Called through [`sparse_head`].
@@ -33,7 +32,6 @@ pub trait SparseHeadOps: Backend {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
-        precision: Precision,
     ) -> FloatTensor<Self>;
 }
 
@@ -44,9 +42,8 @@ impl SparseHeadOps for Flex {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
-        precision: Precision,
     ) -> FloatTensor<Self> {
-        let pooled = Self::pool(hidden, decoder, bias, &lengths, precision);
+        let pooled = Self::pool(hidden, decoder, bias, &lengths);
         forward::logarithms::<Self>(pooled, logarithms)
     }
 }
@@ -59,17 +56,13 @@ impl SparseHeadOps for burn::backend::Cube {
         bias: FloatTensor<Self>,
         lengths: Vec<usize>,
         logarithms: usize,
-        precision: Precision,
     ) -> FloatTensor<Self> {
-        let pooled = Self::pool(hidden, decoder, bias, &lengths, precision);
+        let pooled = Self::pool(hidden, decoder, bias, &lengths);
         forward::logarithms::<Self>(pooled, logarithms)
     }
 }
 
 /// Document weights over the vocabulary.
-///
-/// Below float32, `precision` is what winners are found with; where nothing is differentiated, each winner's logit is
-/// then computed again in float32. Training computes in float32.
 ///
 /// # Shapes
 ///
@@ -88,7 +81,6 @@ pub fn sparse_head(
     bias: Tensor<1>,
     lengths: &[usize],
     activation: Activation,
-    precision: Precision,
 ) -> Tensor<2> {
     let [tokens, width] = hidden.dims();
     let [vocab, _] = decoder.dims();
@@ -105,7 +97,6 @@ pub fn sparse_head(
         bias.into_dispatch(),
         lengths.to_vec(),
         activation.logarithms(),
-        precision,
     ))
 }
 
@@ -156,7 +147,6 @@ mod tests {
                 self.bias.clone(),
                 &self.lengths,
                 activation,
-                Precision::Float32,
             );
             let grads = (weights.clone() * self.upstream.clone()).sum().backward();
             [
@@ -168,7 +158,7 @@ mod tests {
         }
     }
 
-    type Head = fn(Tensor<2>, Tensor<2>, Tensor<1>, &[usize], Activation, Precision) -> Tensor<2>;
+    type Head = fn(Tensor<2>, Tensor<2>, Tensor<1>, &[usize], Activation) -> Tensor<2>;
 
     const ACTIVATIONS: [Activation; 4] = [
         Activation::Relu,
@@ -210,10 +200,10 @@ mod tests {
                 decoder.clone().inner(),
                 bias.clone().inner(),
             );
-            let (l1, f32) = (Activation::L1Relu, Precision::Float32);
-            let trained = sparse_head(hidden, decoder, bias, lengths, l1, f32);
+            let l1 = Activation::L1Relu;
+            let trained = sparse_head(hidden, decoder, bias, lengths, l1);
             let (hidden, decoder, bias) = inner;
-            let inferred = sparse_head(hidden, decoder, bias, lengths, l1, f32);
+            let inferred = sparse_head(hidden, decoder, bias, lengths, l1);
             assert_eq!(floats(trained), floats(inferred), "{shape:?}");
         }
     }
@@ -265,51 +255,6 @@ mod tests {
         }
     }
 
-    /// Another position may win by a hair; its logit is exact, so that weights differ by no more than that.
-    #[test]
-    fn winners_found_in_less_precision_have_exact_weights() {
-        let device = Device::flex().autodiff();
-        for precision in [Precision::BFloat16, Precision::Int8] {
-            if let Err(error) = precision.check(&device) {
-                println!("SKIPPED {precision}: {error}");
-                continue;
-            }
-            for ([width, vocab], lengths) in CASES {
-                let case = Case::new([width, vocab], lengths, &device);
-                let (hidden, decoder) = (case.hidden.inner(), case.decoder.inner());
-                let bias = case.bias.inner();
-                let run = |precision| {
-                    let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
-                    floats(sparse_head(
-                        hidden,
-                        decoder,
-                        bias,
-                        lengths,
-                        Activation::Relu,
-                        precision,
-                    ))
-                };
-                let (found, exact) = (run(precision), run(Precision::Float32));
-                let same = found
-                    .iter()
-                    .zip(&exact)
-                    .filter(|(a, b)| (**a - **b).abs() < 1e-4)
-                    .count();
-                assert!(
-                    same * 100 >= exact.len() * 95,
-                    "{precision}: {same} of {}",
-                    exact.len()
-                );
-                assert_close(
-                    &found,
-                    &exact,
-                    0.1,
-                    &format!("{precision} [{width}, {vocab}]"),
-                );
-            }
-        }
-    }
-
     #[test]
     fn gradients_match_finite_differences() {
         let device = Device::flex().autodiff();
@@ -324,7 +269,6 @@ mod tests {
                 case.bias.clone(),
                 &case.lengths,
                 Activation::L1Relu,
-                Precision::Float32,
             );
             (weights * case.upstream.clone()).sum().into_scalar::<f32>()
         };

@@ -4,8 +4,6 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use configs::Activation;
 
-use crate::precision::Precision;
-
 /// [`super::sparse_head`] with every logit materialised.
 pub fn sparse_head(
     hidden: Tensor<2>,
@@ -13,7 +11,6 @@ pub fn sparse_head(
     bias: Tensor<1>,
     lengths: &[usize],
     activation: Activation,
-    _precision: Precision,
 ) -> Tensor<2> {
     let logits = hidden.matmul(decoder.transpose()) + bias.unsqueeze(); // [tokens, vocab]
     let [_, vocab] = logits.dims();

@@ -1,0 +1,122 @@
+use burn::module::{Module, ModuleMapper};
+use burn::tensor::{Device, Tensor};
+use configs::Activation;
+use data::TokenBatch;
+
+use super::*;
+use crate::config::{EncoderConfig, Family};
+use crate::masked_lm::TokenTensors;
+use crate::ops::check::{Draws, assert_close, floats as numbers};
+
+/// Odd sizes: widths that fill no register, a vocabulary that fills no panel.
+fn config(family: Family) -> EncoderConfig {
+    EncoderConfig {
+        family,
+        vocab_size: 131,
+        hidden_size: 36,
+        num_layers: 2,
+        num_heads: 3,
+        intermediate_size: 50,
+        max_positions: 150,
+        token_types: if family == Family::Bert { 2 } else { 0 },
+        layer_norm_eps: 1e-12,
+        hidden_dropout: 0.0,
+        attention_dropout: 0.0,
+        initializer_range: 0.3,
+    }
+}
+
+/// Gives every parameter the same values in every run: matrices around 0, vectors (LayerNorm's scales among them)
+/// around a quarter.
+struct Redraw<'a>(Draws<'a>);
+
+impl ModuleMapper for Redraw<'_> {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let values = self.0.next(parameter.val().dims()) * 0.15;
+        parameter.map(|_| if D == 1 { values + 0.25 } else { values })
+    }
+}
+
+/// A model with an untied decoder for BERT and a tied one for DistilBERT.
+fn model(family: Family, device: &Device) -> MaskedLm {
+    let mut model = config(family).init(device);
+    if family == Family::Bert {
+        let decoder = Tensor::zeros([131, 36], device);
+        model.head.decoder = Some(Param::from_tensor(decoder));
+    }
+    model.map(&mut Redraw(Draws::new(device)))
+}
+
+fn texts(lengths: &[usize]) -> Vec<Vec<u32>> {
+    let text = |&length: &usize| (0..length).map(move |i| ((i * i + 7 * length) % 131) as u32);
+    lengths
+        .iter()
+        .map(|length| text(length).collect())
+        .collect()
+}
+
+fn encode(encoder: &CpuEncoder, texts: &[Vec<u32>], limit: BatchLimit) -> Vec<f32> {
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    encoder.encode(&texts, limit, <[f32]>::to_vec).concat()
+}
+
+const LENGTHS: [usize; 6] = [5, 1, 130, 0, 14, 33];
+
+#[test]
+fn values_are_those_of_the_model() {
+    let device = Device::flex();
+    for family in [Family::Bert, Family::DistilBert] {
+        let model = model(family, &device);
+        let texts = texts(&LENGTHS);
+        let tokens = TokenTensors::new(&TokenBatch::new(&texts), &device);
+        let hidden = model.head_states(&tokens);
+        let expected = crate::ops::sparse_head::reference::sparse_head(
+            hidden,
+            model.decoder(),
+            model.head.bias.val(),
+            &LENGTHS,
+            Activation::Relu,
+        );
+        // The op has the logarithm of one `relu`.
+        let expected: Vec<f32> = numbers(expected).into_iter().map(f32::exp_m1).collect();
+        let encoder = CpuEncoder::pack(&model, Precision::Float32);
+        let found = encode(&encoder, &texts, BatchLimit::Tokens(40));
+        assert_close(&found, &expected, 2e-5, &format!("{family:?}"));
+    }
+}
+
+#[test]
+fn a_text_does_not_depend_on_its_company() {
+    let encoder = CpuEncoder::pack(&model(Family::Bert, &Device::flex()), Precision::Float32);
+    let texts = texts(&LENGTHS);
+    let alone = encode(&encoder, &texts, BatchLimit::Rows(1));
+    for limit in [BatchLimit::Rows(6), BatchLimit::Tokens(50)] {
+        assert_eq!(encode(&encoder, &texts, limit), alone);
+    }
+}
+
+/// Rounded numbers change hidden states a little, and winners whose logits are close.
+#[test]
+fn less_precision_is_close() {
+    let device = Device::flex();
+    let model = model(Family::DistilBert, &device);
+    let texts = texts(&LENGTHS);
+    let exact = encode(
+        &CpuEncoder::pack(&model, Precision::Float32),
+        &texts,
+        BatchLimit::Rows(2),
+    );
+    let mean = |values: &mut dyn Iterator<Item = f32>| values.sum::<f32>() / exact.len() as f32;
+    let size = mean(&mut exact.iter().copied());
+    for (precision, share) in [(Precision::BFloat16, 0.01), (Precision::Int8, 0.03)] {
+        if let Err(error) = precision.check(&device) {
+            println!("SKIPPED {precision}: {error}");
+            continue;
+        }
+        let encoder = CpuEncoder::pack(&model, precision);
+        let found = encode(&encoder, &texts, BatchLimit::Rows(2));
+        assert_ne!(found, exact, "{precision} rounds");
+        let error = mean(&mut exact.iter().zip(&found).map(|(a, b)| (a - b).abs()));
+        assert!(error < share * size, "{precision}: {error} of {size}");
+    }
+}
