@@ -6,8 +6,6 @@ use burn::tensor::{IntDType, Shape, Slice};
 
 use super::backward;
 use crate::precision::Precision;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-use burn::backend::Cube;
 
 /// Maximum of the positive logits over each document's tokens, and its gradient.
 ///
@@ -57,9 +55,6 @@ pub trait PoolLogits: Backend {
         backward::pool_by_document_backward::<Self>(grad, positions, hidden, decoder, lengths)
     }
 }
-
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-impl PoolLogits for Cube {}
 
 pub(super) fn pool_by_document<B: Backend>(
     hidden: FloatTensor<B>,
