@@ -3,7 +3,7 @@
 //! * [`golden`]: numbers made by the reference code, read from `fixtures/` or the folder that `ELLZERO_GOLDEN` names.
 //! * [`end_to_end`]: real data and weights, batch invariance, reproducible and resumed training, other tools.
 //! * [`cli`]: the binaries, with good and bad input.
-//! * `wgpu`: one forward pass and one training step on a GPU driver (feature `wgpu`).
+//! * `wgpu`: one forward pass, one training step and the kernels on a GPU driver (feature `wgpu`).
 //!
 //! `cargo test -p tests golden` runs one of them. What a machine lacks is skipped with a line that says so
 //! (`--nocapture` shows it); with `CI=true` missing real data is a failure.

@@ -1,7 +1,9 @@
 //! A GPU driver, or a software one (Mesa's lavapipe): one encoder forward pass and the first training steps, with
-//! golden values.
+//! golden values, and the kernels.
 //!
 //! Without a driver the tests say so and pass; `ELLZERO_REQUIRE_WGPU=1` makes that a failure.
+
+mod sparse_head;
 
 use burn::tensor::Device;
 use model::device::{DeviceChoice, select};

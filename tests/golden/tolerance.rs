@@ -30,6 +30,7 @@ table! {
     WEIGHTS:        5.0e-5 + 1.0e-5, "documents: as the logits; the activation's slope is 1 at most";
     OP_WEIGHTS:     2.0e-5 + 1.0e-5, "from the same logits: made with another attention kernel, 5e-6 apart";
     OP_GRADIENTS:   2.0e-5 + 1.0e-4, "slopes at the same logits, which are 5e-6 apart";
+    GPU_KERNEL:     1.0e-5 + 1.0e-4, "float32 sums in another order, on another device";
     POOLED_ZERO:    1.0e-4 + 0.0,    "a maximum this close to 0 may be on either side of it";
     ARGMAX_TIE:     2.0e-5 + 0.0,    "two logits this close may swap places between attention kernels";
     PRUNED:         0.0 + 1.0e-6,    "a second run of the reference, one unit in the last place apart";

@@ -5,8 +5,6 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{IntDType, Shape, Slice};
 
 use super::backward;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-use burn::backend::Cube;
 
 /// Maximum of the positive logits over each document's tokens, and its gradient.
 ///
@@ -55,9 +53,6 @@ pub trait PoolLogits: Backend {
         backward::pool_by_document_backward::<Self>(grad, positions, hidden, decoder, lengths)
     }
 }
-
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-impl PoolLogits for Cube {}
 
 pub(super) fn pool_by_document<B: Backend>(
     hidden: FloatTensor<B>,

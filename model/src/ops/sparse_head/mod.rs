@@ -10,6 +10,8 @@
 //! out.
 
 mod backward;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod cube;
 mod forward;
 mod kernel;
 pub(crate) use kernel::{Fold, TILE_WEIGHTS};
