@@ -1,6 +1,8 @@
-//! Data sets of rows, whatever they are stored in: JSON lines or a Hugging Face `save_to_disk` directory.
+//! Data sets of rows, whatever they are stored in: JSON lines, Parquet or a Hugging Face `save_to_disk` directory.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use configs::DataKind;
@@ -10,6 +12,7 @@ use thiserror::Error;
 use crate::hf_dataset::HfDataset;
 use crate::input::InputError;
 use crate::jsonl::JsonLines;
+use crate::parquet_file;
 
 /// Why a data set could not be read.
 #[derive(Debug, Error)]
@@ -35,6 +38,26 @@ pub enum DatasetError {
     },
 }
 
+impl DatasetError {
+    pub(crate) fn open(path: &Path, cause: io::Error) -> Self {
+        Self::Input(InputError::Open {
+            path: path.to_path_buf(),
+            cause,
+        })
+    }
+}
+
+/// A file that is not laid out for reading in any order was to be unpacked beside others of its kind, in vain.
+pub(crate) fn unpack_error(path: &Path, cause: &dyn Display) -> DatasetError {
+    DatasetError::File {
+        path: path.to_path_buf(),
+        reason: format!(
+            "cannot unpack it into a temporary file in {} (TMPDIR names another folder): {cause}",
+            std::env::temp_dir().display()
+        ),
+    }
+}
+
 /// A training row before it is cut into groups; texts point into the file where that is possible.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainRow<'a> {
@@ -52,12 +75,13 @@ pub struct TrainRow<'a> {
 pub enum Dataset {
     /// A JSON lines file.
     JsonLines(JsonLines),
-    /// A `save_to_disk` directory.
+    /// A `save_to_disk` directory, or a Parquet file unpacked into the same form.
     Hf(HfDataset),
 }
 
 impl Dataset {
-    /// Opens a directory written by `save_to_disk`, or a JSON lines file (`.gz`, `.zst`, `-` included).
+    /// Opens a directory written by `save_to_disk`, a Parquet file (by its extension), or a JSON lines file (`.gz`,
+    /// `.zst`, `-` included).
     ///
     /// # Errors
     /// [`DatasetError`], naming the file and the cause.
@@ -65,17 +89,16 @@ impl Dataset {
         if path.is_dir() {
             return HfDataset::open(path).map(Self::Hf);
         }
-        let refused = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => "Parquet files cannot be read",
-            Some("arrow") => {
-                "a single Arrow file cannot be read: name the directory with its state.json"
-            }
-            _ => return JsonLines::open(path).map(Self::JsonLines),
-        };
-        Err(DatasetError::File {
-            path: path.to_path_buf(),
-            reason: format!("{refused}; use JSON lines or a directory written by `save_to_disk`"),
-        })
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet") => parquet_file::open(path).map(Self::Hf),
+            Some("arrow") => Err(DatasetError::File {
+                path: path.to_path_buf(),
+                reason:
+                    "a single Arrow file cannot be read: name the directory with its state.json"
+                        .to_owned(),
+            }),
+            _ => JsonLines::open(path).map(Self::JsonLines),
+        }
     }
 
     /// Number of rows.

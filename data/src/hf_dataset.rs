@@ -102,6 +102,21 @@ impl HfDataset {
         Ok(dataset)
     }
 
+    /// One Arrow stream that was unpacked from `path`, which is what errors name.
+    pub(crate) fn from_stream(path: &Path, file: &File) -> Result<Self, DatasetError> {
+        let (shard, schema, batches) = map_shard(path.to_path_buf(), file)?;
+        let mut dataset = Self {
+            dir: path.to_path_buf(),
+            schema: schema.clone(),
+            shards: Vec::new(),
+            batches: Vec::new(),
+            indices: None,
+            rows: 0,
+        };
+        dataset.push(shard, &schema, batches)?;
+        Ok(dataset)
+    }
+
     fn push(
         &mut self,
         shard: Shard,
@@ -313,8 +328,15 @@ fn open_shard(
             "it is empty; copy or save the data set again".to_owned(),
         ));
     }
+    map_shard(path, &file)
+}
+
+fn map_shard(
+    path: PathBuf,
+    file: &File,
+) -> Result<(Shard, SchemaRef, Vec<RecordBatch>), DatasetError> {
     let map =
-        mapped::map(&file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
+        mapped::map(file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
     let map = Arc::new(map);
     let (schema, batches) = stream::decode(&map).map_err(|reason| file_error(&path, reason))?;
     Ok((Shard { path, map }, schema, batches))

@@ -10,7 +10,7 @@ use configs::DataKind;
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, TrainRow, required_columns, wrong_columns};
+use crate::dataset::{DatasetError, TrainRow, required_columns, unpack_error, wrong_columns};
 use crate::input::{self, InputError};
 use crate::mapped;
 use rows::{KdLine, Keys, PosNegsLine};
@@ -41,16 +41,16 @@ impl JsonLines {
         let file = if packed || path == Path::new("-") {
             unpack(path)?
         } else {
-            File::open(path).map_err(|cause| open_error(path, cause))?
+            File::open(path).map_err(|cause| DatasetError::open(path, cause))?
         };
         let length = file
             .metadata()
-            .map_err(|cause| open_error(path, cause))?
+            .map_err(|cause| DatasetError::open(path, cause))?
             .len();
         let map = if length == 0 {
             None
         } else {
-            Some(mapped::map(&file).map_err(|cause| open_error(path, cause))?)
+            Some(mapped::map(&file).map_err(|cause| DatasetError::open(path, cause))?)
         };
         let starts = map.as_ref().map_or_else(Vec::new, line_starts);
         Ok(Self {
@@ -173,13 +173,6 @@ impl JsonLines {
     }
 }
 
-fn open_error(path: &Path, cause: io::Error) -> DatasetError {
-    DatasetError::Input(InputError::Open {
-        path: path.to_path_buf(),
-        cause,
-    })
-}
-
 fn unpack(path: &Path) -> Result<File, DatasetError> {
     let mut reader = input::open(path)?;
     let unpacked = tempfile::tempfile().and_then(|mut file| {
@@ -187,13 +180,7 @@ fn unpack(path: &Path) -> Result<File, DatasetError> {
         file.rewind()?;
         Ok(file)
     });
-    unpacked.map_err(|cause| DatasetError::File {
-        path: path.to_path_buf(),
-        reason: format!(
-            "cannot unpack it into a temporary file in {} (TMPDIR names another folder): {cause}",
-            std::env::temp_dir().display()
-        ),
-    })
+    unpacked.map_err(|cause| unpack_error(path, &cause))
 }
 
 /// Offsets of the lines that are not blank.
