@@ -1,6 +1,5 @@
 //! Data sets from one form into another.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -93,13 +92,8 @@ fn write_json_lines(
 ) -> Result<(), ConvertError> {
     let columns = dataset.columns()?;
     let mut file = AtomicFile::create(output)?;
-    let write_error = |cause| OutputError::Write {
-        path: output.to_path_buf(),
-        cause,
-    };
     for row in 0..dataset.len() {
-        let line = ordered_json(&columns, dataset.row(row)?);
-        writeln!(file, "{line}").map_err(write_error)?;
+        file.write_line(&ordered_json(&columns, dataset.row(row)?))?;
         on_row();
         if row % RELEASE_ROWS == RELEASE_ROWS - 1 {
             dataset.release();

@@ -16,13 +16,12 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_schema::{Schema, SchemaRef};
-use configs::DataKind;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, TrainRow};
+use crate::dataset::{DatasetError, RowForm, TrainRow};
 use crate::mapped;
 
 use columns::Columns;
@@ -214,16 +213,17 @@ impl HfDataset {
     pub fn train_row(
         &self,
         row: usize,
-        kind: DataKind,
+        form: RowForm,
     ) -> Result<Option<TrainRow<'_>>, DatasetError> {
         let (batch, offset) = self.locate(row);
         let columns = Columns {
             records: &batch.records,
-            kind,
+            form,
         };
-        let converted = match kind {
-            DataKind::Kd => columns.kd_row(offset),
-            DataKind::PosNegs => columns.pos_negs_row(offset),
+        let converted = match form {
+            RowForm::Kd => columns.kd_row(offset),
+            RowForm::PosNegs => columns.pos_negs_row(offset),
+            RowForm::Passages => columns.passages_row(offset),
         };
         converted.map_err(|reason| self.error(row, reason))
     }
@@ -408,15 +408,15 @@ mod tests {
         write_state(dir.path(), &["0.arrow", "1.arrow"], &["indices.arrow"]);
         let dataset = HfDataset::open(dir.path()).unwrap();
         assert_eq!(dataset.len(), 4);
-        let row = dataset.train_row(0, DataKind::Kd).unwrap().unwrap();
+        let row = dataset.train_row(0, RowForm::Kd).unwrap().unwrap();
         assert_eq!((&*row.query, row.first_rank), ("b", None));
         assert_eq!(row.docs, ["b1", "b2"]);
         assert_eq!(row.scores, Some(vec![2.5, 2.0]));
-        assert_eq!(dataset.train_row(2, DataKind::Kd).unwrap(), None);
+        assert_eq!(dataset.train_row(2, RowForm::Kd).unwrap(), None);
         assert_eq!(dataset.row(1).unwrap()["query"], "a");
         assert!(dataset.place(3).ends_with("1.arrow: row 3 of the data set"));
         let error = dataset
-            .train_row(0, DataKind::PosNegs)
+            .train_row(0, RowForm::PosNegs)
             .unwrap_err()
             .to_string();
         assert!(error.contains("no `pos`"), "{error}");

@@ -13,11 +13,13 @@ pub mod jsonl;
 mod mapped;
 pub mod output;
 mod parquet_file;
+pub mod prepare;
 pub mod preprocess;
 pub mod qrels;
 mod random;
 mod record_batches;
 pub mod sample;
+mod seen;
 pub mod tokenize;
 pub mod train_data;
 
