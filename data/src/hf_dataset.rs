@@ -83,17 +83,11 @@ impl HfDataset {
             .collect::<Vec<Result<_, _>>>()
             .into_iter()
             .collect::<Result<_, _>>()?;
-        let mut dataset = Self {
-            dir: dir.clone(),
-            schema: opened.first().map_or_else(
-                || Arc::new(Schema::empty()),
-                |(_, schema, _)| schema.clone(),
-            ),
-            shards: Vec::new(),
-            batches: Vec::new(),
-            indices: None,
-            rows: 0,
-        };
+        let schema = opened.first().map_or_else(
+            || Arc::new(Schema::empty()),
+            |(_, schema, _)| schema.clone(),
+        );
+        let mut dataset = Self::new(dir.clone(), schema);
         for (shard, schema, batches) in opened {
             dataset.push(shard, &schema, batches)?;
         }
@@ -104,16 +98,21 @@ impl HfDataset {
     /// One Arrow stream that was unpacked from `path`, which is what errors name.
     pub(crate) fn from_stream(path: &Path, file: &File) -> Result<Self, DatasetError> {
         let (shard, schema, batches) = map_shard(path.to_path_buf(), file)?;
-        let mut dataset = Self {
-            dir: path.to_path_buf(),
-            schema: schema.clone(),
+        let mut dataset = Self::new(path.to_path_buf(), schema.clone());
+        dataset.push(shard, &schema, batches)?;
+        Ok(dataset)
+    }
+
+    /// Without rows so far.
+    fn new(dir: PathBuf, schema: SchemaRef) -> Self {
+        Self {
+            dir,
+            schema,
             shards: Vec::new(),
             batches: Vec::new(),
             indices: None,
             rows: 0,
-        };
-        dataset.push(shard, &schema, batches)?;
-        Ok(dataset)
+        }
     }
 
     fn push(

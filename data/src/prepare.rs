@@ -12,6 +12,7 @@ mod titles;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::beir::BeirError;
@@ -25,8 +26,10 @@ pub use split::{Parts, PartsError, split};
 pub use subset::{SampleCounts, sample};
 pub use titles::{TitleCounts, title_collection, title_pairs};
 
-/// Rows looked at together.
+/// Rows read one after the other, after which memory is given back to the system.
 const CHUNK_ROWS: usize = 4096;
+/// Rows read here and there, after which it is given back: each may bring 64 KiB along.
+const SCATTERED_ROWS: usize = 1024;
 
 /// A row of posnegs data.
 #[derive(Serialize)]
@@ -39,6 +42,15 @@ struct PosNegsRow<'a> {
 impl PosNegsRow<'_> {
     fn line(&self) -> String {
         serde_json::to_string(self).expect("texts have a form in JSON")
+    }
+}
+
+/// An id, which may be a text or a number.
+fn id_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
     }
 }
 

@@ -203,7 +203,7 @@ pub struct MsmarcoArgs {
         required_unless_present = "questions"
     )]
     data: Option<PathBuf>,
-    /// Rows {"query": id, "docs": [ids], "scores"?} as opensearch-project/msmarco-hard-negatives has them: JSON lines,
+    /// Rows {"query": id, "docs": [id, ...], "scores"?} as opensearch-project/msmarco-hard-negatives has them: JSON lines,
     /// Parquet, or a save_to_disk directory
     #[arg(long, value_name = "PATH", requires = "data")]
     lists: Option<PathBuf>,

@@ -33,7 +33,7 @@ pub struct DedupCounts {
 /// Writes the first of the rows with the same text, as JSON lines in their order. Texts are the same if their words
 /// are, in lower case, in all `columns` (where none are named: title and text, or query with pos or docs). With `near`
 /// a row is also left out when the Jaccard similarity of its word triples with an earlier row's is 0.8 or more. Memory
-/// holds a hash of each text, with `near` some 200 bytes. `on_row` is called after every row.
+/// holds a hash of each text, with `near` some 300 bytes. `on_row` is called after every row.
 ///
 /// # Errors
 /// [`PrepareError`], naming file and row, or the path that cannot be written.

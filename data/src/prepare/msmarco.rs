@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::texts::TextsById;
-use super::{CHUNK_ROWS, PosNegsRow, PrepareError};
+use super::{CHUNK_ROWS, PosNegsRow, PrepareError, id_text};
 use crate::beir::{BeirDir, Qrels};
 use crate::convert::ordered_json;
 use crate::dataset::Dataset;
@@ -38,8 +38,8 @@ pub struct JoinCounts {
     pub unknown_queries: usize,
     /// Documents left out because there are no such documents.
     pub unknown_documents: usize,
-    /// Lists left out because the query has no relevant document, or the list no other.
-    pub without_pair: usize,
+    /// Lists left out for too few known documents: none at all (kd), no relevant one or no other (posnegs).
+    pub too_short: usize,
 }
 
 impl fmt::Display for JoinCounts {
@@ -47,7 +47,7 @@ impl fmt::Display for JoinCounts {
         write!(f, "{} rows of {} lists", self.rows, self.lists)?;
         for (count, what) in [
             (self.unknown_queries, "lists of unknown queries"),
-            (self.without_pair, "lists without a positive and a negative"),
+            (self.too_short, "lists with too few known documents"),
             (self.unknown_documents, "unknown documents left out"),
         ] {
             if count > 0 {
@@ -198,7 +198,7 @@ impl Join {
             .map(|(_, text)| text.into())
             .collect();
         if texts.is_empty() {
-            self.counts.without_pair += 1;
+            self.counts.too_short += 1;
             return Ok(Vec::new());
         }
         row.insert("query".to_owned(), query.into());
@@ -231,22 +231,17 @@ impl Join {
                 rows.push(row.line());
             }
         }
-        self.counts.without_pair += usize::from(rows.is_empty());
+        self.counts.too_short += usize::from(rows.is_empty());
         Ok(rows)
     }
 }
 
 /// The ids of a list's query and documents.
 fn ids(row: &Map<String, Value>) -> Result<(String, Vec<String>), String> {
-    let id = |value: &Value| match value {
-        Value::String(id) => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
-        _ => None,
-    };
-    let query = row.get("query").and_then(id);
+    let query = row.get("query").and_then(id_text);
     let query = query.ok_or("`query`: expected the id of a query, a text or a number")?;
     let docs = row.get("docs").and_then(Value::as_array);
-    let docs = docs.and_then(|docs| docs.iter().map(id).collect());
+    let docs = docs.and_then(|docs| docs.iter().map(id_text).collect());
     let docs = docs.ok_or("`docs`: expected a list of ids, texts or numbers")?;
     Ok((query, docs))
 }
@@ -337,7 +332,7 @@ mod tests {
         let expected =
             "{\"query\":\"seven\",\"pos\":\"one café\",\"negs\":[\"two\",\"T three\"]}\n";
         assert_eq!(written, expected);
-        assert_eq!((counts.rows, counts.without_pair), (1, 1));
+        assert_eq!((counts.rows, counts.too_short), (1, 1));
         assert_eq!((counts.unknown_queries, counts.unknown_documents), (1, 3));
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{CHUNK_ROWS, PrepareError};
+use super::{CHUNK_ROWS, PrepareError, id_text};
 use crate::dataset::Dataset;
 use crate::output::{AtomicDir, AtomicFile};
 use crate::random::hash;
@@ -137,11 +137,7 @@ pub fn split(
 }
 
 fn key_of(row: &Map<String, Value>, key: Option<&str>) -> Option<String> {
-    let text = |key: &str| match row.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
+    let text = |key: &str| id_text(row.get(key)?);
     match key {
         Some(key) => text(key),
         None => KEYS.into_iter().find_map(text),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CHUNK_ROWS, PrepareError};
+use super::{PrepareError, SCATTERED_ROWS};
 use crate::dataset::Dataset;
 use crate::output::AtomicFile;
 use crate::random::{Purpose, below, generator};
@@ -35,7 +35,7 @@ pub fn sample(
     for (written, &row) in drawn.iter().enumerate() {
         file.write_line(&dataset.json(row)?)?;
         on_row();
-        if written % CHUNK_ROWS == CHUNK_ROWS - 1 {
+        if written % SCATTERED_ROWS == SCATTERED_ROWS - 1 {
             dataset.release();
         }
     }

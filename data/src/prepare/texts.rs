@@ -4,14 +4,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{CHUNK_ROWS, PrepareError};
+use super::{CHUNK_ROWS, PrepareError, SCATTERED_ROWS};
 use crate::beir::{BeirError, Document};
 use crate::dataset::DatasetError;
 use crate::jsonl::JsonLines;
 use crate::random::hash;
-
-/// Look-ups after which memory is given back to the system.
-const RELEASE_READS: usize = 1 << 16;
 
 /// Documents (or queries), found by their ids.
 pub(super) struct TextsById {
@@ -81,7 +78,7 @@ impl TextsById {
     /// [`PrepareError`] when the row cannot be read any more.
     pub(super) fn get(&mut self, id: &str) -> Result<Option<Document>, PrepareError> {
         self.reads += 1;
-        if self.reads.is_multiple_of(RELEASE_READS) {
+        if self.reads.is_multiple_of(SCATTERED_ROWS) {
             self.lines.release();
         }
         let wanted = hash(0, id.as_bytes());

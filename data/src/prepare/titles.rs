@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::texts::document;
-use super::{CHUNK_ROWS, PosNegsRow, PrepareError};
+use super::{CHUNK_ROWS, PosNegsRow, PrepareError, SCATTERED_ROWS};
 use crate::beir::{Document, Documents};
 use crate::dataset::DatasetError;
 use crate::jsonl::JsonLines;
@@ -57,7 +57,7 @@ pub fn title_pairs(
         };
         file.write_line(&row.line())?;
         on_row();
-        if index % CHUNK_ROWS == CHUNK_ROWS - 1 {
+        if index % SCATTERED_ROWS == SCATTERED_ROWS - 1 {
             lines.release();
         }
     }
