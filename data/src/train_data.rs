@@ -170,8 +170,8 @@ impl TrainData {
     }
 }
 
-/// The data sets of a folder: JSON lines files, Parquet files and `save_to_disk` directories, sorted by name. Hidden entries and
-/// documentation are passed over.
+/// The data sets of a folder: JSON lines files, Parquet files and `save_to_disk` directories, sorted by name. Hidden
+/// entries and documentation are passed over.
 fn dataset_paths(dir: &Path) -> Result<Vec<PathBuf>, TrainDataError> {
     let list_error = |cause| TrainDataError::List {
         path: dir.to_path_buf(),
@@ -406,7 +406,7 @@ mod tests {
         let rows = concat!(
             r#"{"query_id": "1", "query": "q", "positive_passages": [{"docid": "a", "title": "T", "text": "P"}, "#,
             r#"{"docid": "b", "text": "Q"}], "negative_passages": [{"docid": "c", "title": null, "text": "1"}, "#,
-            r#"{"docid": "d", "title": "", "text": "2"}, {"docid": "e", "text": "3"}]}"#,
+            r#"{"docid": "d", "text": "2"}, {"docid": "e", "text": "3"}]}"#,
             "\n",
             r#"{"query": "none", "positive_passages": [], "negative_passages": [{"text": "1"}]}"#,
             "\n",

@@ -102,8 +102,8 @@ impl SampleArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  ellzero-data split --input posnegs.jsonl --output-dir parts --parts train=0.9,dev=0.1\n\n\
-                        A row's part follows from a hash of its key alone: rows that are added later move no other, and \
-                        the rows of a query stay together."
+                        A row's part follows from a hash of its key alone: rows that are added later move no other, \
+                        and the rows of a query stay together."
 )]
 pub struct SplitArgs {
     /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
@@ -203,8 +203,8 @@ pub struct MsmarcoArgs {
         required_unless_present = "questions"
     )]
     data: Option<PathBuf>,
-    /// Rows {"query": id, "docs": [id, ...], "scores"?} as opensearch-project/msmarco-hard-negatives has them: JSON lines,
-    /// Parquet, or a save_to_disk directory
+    /// Rows {"query": id, "docs": [id, ...], "scores"?}, as opensearch-project/msmarco-hard-negatives has them: JSON
+    /// lines, Parquet, or a save_to_disk directory
     #[arg(long, value_name = "PATH", requires = "data")]
     lists: Option<PathBuf>,
     /// What the lists become

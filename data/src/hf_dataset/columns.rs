@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Fields};
+use arrow_schema::DataType;
 
 use super::cells;
 use crate::beir;
@@ -125,14 +125,12 @@ impl<'a> Columns<'a> {
             let found = column.data_type();
             format!("column `{name}` holds {found}, expected lists of {{docid, title, text}}")
         };
-        let is_text = |field: &str, fields: &Fields| {
-            let field = fields.find(field);
-            field.map(|(_, field)| cells::is_text(field.data_type()))
-        };
         let Some(DataType::Struct(fields)) = cells::item_type(column.data_type()) else {
             return Err(wrong());
         };
-        if is_text("text", fields) != Some(true) || is_text("title", fields) == Some(false) {
+        let type_of = |field: &str| fields.find(field).map(|(_, field)| field.data_type());
+        let is_title = |title: &DataType| cells::is_text(title) || title.is_null();
+        if !type_of("text").is_some_and(cells::is_text) || !type_of("title").is_none_or(is_title) {
             return Err(wrong());
         }
         let Some((items, range)) = cells::list(column, row) else {

@@ -1,5 +1,5 @@
-//! Training data out of MS MARCO's question answering rows (v2.1): a question, the passages that were shown with it, and
-//! which of them its answer was taken from.
+//! Training data out of MS MARCO's question answering rows (v2.1): a question, the passages that were shown with it,
+//! and which of them its answer was taken from.
 
 use std::path::{Path, PathBuf};
 
