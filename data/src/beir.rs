@@ -1,7 +1,5 @@
 //! BEIR directories: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -10,6 +8,7 @@ use thiserror::Error;
 use crate::input::{self, InputError, Lines};
 use crate::jsonl::describe;
 use crate::qrels;
+use crate::seen::SeenTexts;
 
 pub use crate::qrels::{Qrels, QrelsError};
 
@@ -70,10 +69,22 @@ pub struct Document {
 }
 
 impl Document {
+    /// # Errors
+    /// What is wrong with the line.
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+        let row: Row = serde_json::from_str(line).map_err(|error| describe(&error))?;
+        Ok(row.into_document()?)
+    }
+
     /// What is encoded: title and text joined by one space, trimmed.
     pub fn contents(&self) -> String {
-        format!("{} {}", self.title, self.text).trim().to_owned()
+        contents(&self.title, &self.text)
     }
+}
+
+/// Title and text joined by one space, trimmed.
+pub(crate) fn contents(title: &str, text: &str) -> String {
+    format!("{title} {text}").trim().to_owned()
 }
 
 /// A search request.
@@ -203,7 +214,7 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf, BeirError> {
 pub struct Documents {
     lines: Lines,
     /// `None` where ids need not be unique.
-    seen: Option<SeenIds>,
+    seen: Option<SeenTexts>,
     failed: bool,
 }
 
@@ -216,7 +227,7 @@ impl Documents {
     pub fn open(path: &Path) -> Result<Self, BeirError> {
         Ok(Self {
             lines: input::open_lines(path)?,
-            seen: Some(SeenIds::default()),
+            seen: Some(SeenTexts::default()),
             failed: false,
         })
     }
@@ -238,8 +249,7 @@ impl Documents {
                 line: line.number,
                 reason,
             };
-            let row: Row = serde_json::from_str(&line.text).map_err(|e| error(describe(&e)))?;
-            let document = row.into_document().map_err(|e| error(e.to_owned()))?;
+            let document = Document::parse(&line.text).map_err(error)?;
             let seen = self.seen.as_mut();
             if seen.is_some_and(|seen| !seen.insert(&document.id)) {
                 return Err(BeirError::DuplicateId {
@@ -264,21 +274,6 @@ impl Iterator for Documents {
         let document = self.read().transpose();
         self.failed = !matches!(document, Some(Ok(_)));
         document
-    }
-}
-
-/// Remembers ids by a 128-bit hash: a fifth of the memory of the strings of a corpus of millions.
-#[derive(Default)]
-struct SeenIds {
-    hashes: HashSet<u128>,
-    hashers: [RandomState; 2],
-}
-
-impl SeenIds {
-    /// Whether `id` is new.
-    fn insert(&mut self, id: &str) -> bool {
-        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one(id));
-        self.hashes.insert(u128::from(high) << 64 | u128::from(low))
     }
 }
 

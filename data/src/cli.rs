@@ -1,5 +1,7 @@
 //! The command line of `ellzero-data`.
 
+mod prepare;
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use data::qrels::UnknownIds;
 use data::{Dataset, DocumentFrequencies, Idf, Tokenizer};
 
 use crate::progress::Progress;
+use prepare::{DedupArgs, MsmarcoArgs, SampleArgs, SplitArgs, TitlesArgs};
 
 /// Prepares and examines training data.
 #[derive(Debug, Parser)]
@@ -33,6 +36,11 @@ enum Command {
     Idf(IdfArgs),
     Convert(ConvertArgs),
     Inspect(InspectArgs),
+    QueriesFromTitles(TitlesArgs),
+    Sample(SampleArgs),
+    Split(SplitArgs),
+    Dedup(DedupArgs),
+    Msmarco(MsmarcoArgs),
 }
 
 /// Compute the IDF table of a corpus: the query weights of an inference-free model
@@ -54,17 +62,18 @@ struct IdfArgs {
     output: PathBuf,
 }
 
-/// Convert between Hugging Face save_to_disk directories and JSON lines
+/// Convert between Hugging Face save_to_disk directories, JSON lines and Parquet
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  ellzero-data convert --input data/msmarco_ft --output msmarco_ft.jsonl.zst\n  \
-                        ellzero-data convert --input train.jsonl --output data/train"
+                        ellzero-data convert --input train.jsonl --output data/train\n  \
+                        ellzero-data convert --input train-00000-of-00001.parquet --output train.jsonl"
 )]
 struct ConvertArgs {
-    /// A save_to_disk directory or a JSON lines file (.gz, .zst, - for standard input)
+    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input)
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
-    /// A .jsonl file (.gz, .zst, - for standard output), or else a new directory
+    /// A .jsonl file (.gz, .zst, - for standard output) or a .parquet file, or else a new directory
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
 }
@@ -75,7 +84,7 @@ struct ConvertArgs {
     after_help = "Example:\n  ellzero-data inspect data/msmarco_ft --tokenizer bert-base-uncased/"
 )]
 struct InspectArgs {
-    /// A save_to_disk directory, a JSON lines file or a BEIR directory
+    /// A save_to_disk directory, a Parquet or JSON lines file, or a BEIR directory
     path: PathBuf,
     /// Rows to show
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -98,6 +107,11 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Idf(args) => idf(&args, cli.quiet),
         Command::Convert(args) => convert(&args, cli.quiet),
         Command::Inspect(args) => inspect(&args),
+        Command::QueriesFromTitles(args) => args.run(cli.quiet),
+        Command::Sample(args) => args.run(cli.quiet),
+        Command::Split(args) => args.run(cli.quiet),
+        Command::Dedup(args) => args.run(cli.quiet),
+        Command::Msmarco(args) => args.run(cli.quiet),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Data sets from one form into another.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -9,6 +8,7 @@ use thiserror::Error;
 use crate::dataset::{Dataset, DatasetError};
 use crate::hf_dataset;
 use crate::output::{AtomicFile, OutputError};
+use crate::parquet_file;
 
 /// Rows between two releases of the memory of the input.
 const RELEASE_ROWS: usize = 4096;
@@ -46,9 +46,9 @@ pub enum ConvertError {
     },
 }
 
-/// Converts between JSON lines and `save_to_disk` directories and returns the number of rows. What `output` becomes
-/// follows from its name: `.jsonl` and `.json` (also with `.gz` or `.zst`) and `-` are JSON lines, a name without
-/// extension is a directory. `on_row` is called after every row.
+/// Converts between JSON lines, Parquet and `save_to_disk` directories and returns the number of rows. What `output`
+/// becomes follows from its name: `.jsonl` and `.json` (also with `.gz` or `.zst`) and `-` are JSON lines, `.parquet`
+/// is Parquet, a name without extension is a directory. `on_row` is called after every row.
 ///
 /// # Errors
 /// [`ConvertError`], naming file and row, or the path that cannot be written.
@@ -64,18 +64,23 @@ pub fn convert(
     let extension = output.extension().and_then(|extension| extension.to_str());
     let to_lines =
         output == Path::new("-") || matches!(extension, Some("jsonl" | "json" | "gz" | "zst"));
-    if matches!(extension, Some("parquet" | "arrow" | "csv" | "tsv")) {
-        let reason = "this form cannot be written; name a .jsonl file or a directory";
+    let to_parquet = extension == Some("parquet");
+    if matches!(extension, Some("arrow" | "csv" | "tsv")) {
+        let reason = "this form cannot be written; name a .jsonl or .parquet file, or a directory";
         return unsupported(output, reason);
     }
+    if input.is_dir() && !to_lines && !to_parquet {
+        let reason =
+            "it is a `save_to_disk` directory already; name a .jsonl or .parquet file as output";
+        return unsupported(input, reason);
+    }
     let dataset = Dataset::open(input)?;
-    match (&dataset, to_lines) {
-        (_, true) => write_json_lines(&dataset, output, on_row)?,
-        (Dataset::JsonLines(lines), false) => hf_dataset::write(lines, output, on_row)?,
-        (Dataset::Hf(_), false) => {
-            let reason = "it is a `save_to_disk` directory already; name a .jsonl file as output";
-            return unsupported(input, reason);
-        }
+    if to_lines {
+        write_json_lines(&dataset, output, on_row)?;
+    } else if to_parquet {
+        parquet_file::write(&dataset, output, on_row)?;
+    } else {
+        hf_dataset::write(&dataset, output, on_row)?;
     }
     Ok(dataset.len())
 }
@@ -87,13 +92,8 @@ fn write_json_lines(
 ) -> Result<(), ConvertError> {
     let columns = dataset.columns()?;
     let mut file = AtomicFile::create(output)?;
-    let write_error = |cause| OutputError::Write {
-        path: output.to_path_buf(),
-        cause,
-    };
     for row in 0..dataset.len() {
-        let line = ordered_json(&columns, dataset.row(row)?);
-        writeln!(file, "{line}").map_err(write_error)?;
+        file.write_line(&ordered_json(&columns, dataset.row(row)?))?;
         on_row();
         if row % RELEASE_ROWS == RELEASE_ROWS - 1 {
             dataset.release();
@@ -172,8 +172,8 @@ mod tests {
             mixed.contains("a.jsonl:3: `a` is a list of string here and int64"),
             "{mixed}"
         );
-        assert!(message("{\"a\": {}}", "set").contains("a.jsonl:1: `a` is an object"));
-        assert!(message("", "x.parquet").contains("x.parquet: this form cannot be written"));
+        assert!(message("{\"a\": {}}", "set").contains("a.jsonl:1: `a` is an empty object"));
+        assert!(message("", "x.csv").contains("x.csv: this form cannot be written"));
         std::fs::write(path("full"), "a file").unwrap();
         assert!(message("{\"a\": 1}", "full").contains("already exists"));
         let names = std::fs::read_dir(dir.path()).unwrap().count();

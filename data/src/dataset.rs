@@ -1,15 +1,19 @@
-//! Data sets of rows, whatever they are stored in: JSON lines or a Hugging Face `save_to_disk` directory.
+//! Data sets of rows, whatever they are stored in: JSON lines, Parquet or a Hugging Face `save_to_disk` directory.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use configs::DataKind;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::convert::ordered_json;
 use crate::hf_dataset::HfDataset;
 use crate::input::InputError;
 use crate::jsonl::JsonLines;
+use crate::parquet_file;
 
 /// Why a data set could not be read.
 #[derive(Debug, Error)]
@@ -35,29 +39,117 @@ pub enum DatasetError {
     },
 }
 
+impl DatasetError {
+    pub(crate) fn open(path: &Path, cause: io::Error) -> Self {
+        Self::Input(InputError::Open {
+            path: path.to_path_buf(),
+            cause,
+        })
+    }
+}
+
+/// A file that is not laid out for reading in any order was to be unpacked beside others of its kind, in vain.
+pub(crate) fn unpack_error(path: &Path, cause: &dyn Display) -> DatasetError {
+    DatasetError::File {
+        path: path.to_path_buf(),
+        reason: format!(
+            "cannot unpack it into a temporary file in {} (TMPDIR names another folder): {cause}",
+            std::env::temp_dir().display()
+        ),
+    }
+}
+
 /// A training row before it is cut into groups; texts point into the file where that is possible.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainRow<'a> {
     /// The query.
     pub query: Cow<'a, str>,
-    /// kd: the candidates. posnegs: the positive, then the negatives.
+    /// kd: the candidates. posnegs: the positives, then the negatives.
     pub docs: Vec<Cow<'a, str>>,
+    /// posnegs: how many of `docs` are positives; 0 in kd.
+    pub positives: usize,
     /// kd: the teacher's scores, one per candidate, where the row has any.
     pub scores: Option<Vec<f32>>,
     /// kd: rank of the first relevant candidate, where the row has one.
     pub first_rank: Option<i64>,
 }
 
+/// How training rows are laid out in columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowForm {
+    /// `{query, docs, scores?, first_rank?}`.
+    Kd,
+    /// `{query, pos, negs}`.
+    PosNegs,
+    /// posnegs as MIRACL, Mr.TyDi and Tevatron have them: `{query, positive_passages, negative_passages}`, each passage
+    /// `{docid, title, text}`.
+    Passages,
+}
+
+impl RowForm {
+    /// The form in which a data set with these columns holds data of a kind.
+    pub fn of(kind: DataKind, columns: &[String]) -> Self {
+        let has_passages = || columns.iter().any(|column| column == "positive_passages");
+        match kind {
+            DataKind::Kd => Self::Kd,
+            DataKind::PosNegs if has_passages() => Self::Passages,
+            DataKind::PosNegs => Self::PosNegs,
+        }
+    }
+
+    /// The columns that every row needs.
+    pub(crate) fn required_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Kd => &["query", "docs"],
+            Self::PosNegs => &["query", "pos", "negs"],
+            Self::Passages => &["query", "positive_passages", "negative_passages"],
+        }
+    }
+
+    /// Its name in recipes.
+    fn data_type(self) -> &'static str {
+        match self {
+            Self::Kd => "kd",
+            Self::PosNegs | Self::Passages => "posnegs",
+        }
+    }
+
+    /// What to say when a row does not have the columns of its form.
+    pub(crate) fn wrong_columns<'a>(
+        self,
+        missing: &str,
+        found: impl Iterator<Item = &'a str>,
+    ) -> String {
+        let found: Vec<&str> = found.collect();
+        let fits = |form: &Self| {
+            let mut required = form.required_columns().iter();
+            required.all(|key| found.contains(key)) && form.data_type() != self.data_type()
+        };
+        let other = [Self::Kd, Self::PosNegs, Self::Passages]
+            .into_iter()
+            .find(fits);
+        let advice = other.map_or_else(String::new, |form| {
+            format!("; this is data_type: {}", form.data_type())
+        });
+        format!(
+            "no `{missing}`, which data_type: {} needs; there are: {}{advice}",
+            self.data_type(),
+            found.join(", ")
+        )
+    }
+}
+
 /// An open data set with random access to its rows.
 pub enum Dataset {
     /// A JSON lines file.
     JsonLines(JsonLines),
-    /// A `save_to_disk` directory.
+    /// A `save_to_disk` directory, or a Parquet file unpacked into the same form.
     Hf(HfDataset),
 }
 
 impl Dataset {
-    /// Opens a directory written by `save_to_disk`, or a JSON lines file (`.gz`, `.zst`, `-` included).
+    /// Opens a directory written by `save_to_disk`, a Parquet file (by its extension), or a JSON lines file (`.gz`,
+    /// `.zst`, `-` included).
     ///
     /// # Errors
     /// [`DatasetError`], naming the file and the cause.
@@ -65,17 +157,16 @@ impl Dataset {
         if path.is_dir() {
             return HfDataset::open(path).map(Self::Hf);
         }
-        let refused = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => "Parquet files cannot be read",
-            Some("arrow") => {
-                "a single Arrow file cannot be read: name the directory with its state.json"
-            }
-            _ => return JsonLines::open(path).map(Self::JsonLines),
-        };
-        Err(DatasetError::File {
-            path: path.to_path_buf(),
-            reason: format!("{refused}; use JSON lines or a directory written by `save_to_disk`"),
-        })
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet") => parquet_file::open(path).map(Self::Hf),
+            Some("arrow") => Err(DatasetError::File {
+                path: path.to_path_buf(),
+                reason:
+                    "a single Arrow file cannot be read: name the directory with its state.json"
+                        .to_owned(),
+            }),
+            _ => JsonLines::open(path).map(Self::JsonLines),
+        }
     }
 
     /// Number of rows.
@@ -116,6 +207,20 @@ impl Dataset {
         }
     }
 
+    /// A row as a line of JSON: that of a JSON lines file as it is written, the columns of others in their order.
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming file and row.
+    pub(crate) fn json(&self, row: usize) -> Result<Cow<'_, str>, DatasetError> {
+        match self {
+            Self::JsonLines(lines) => lines.json(row).map(Cow::Borrowed),
+            Self::Hf(dataset) => Ok(Cow::Owned(ordered_json(
+                &self.columns()?,
+                dataset.row(row)?,
+            ))),
+        }
+    }
+
     /// A row as training data. `None` when a text or score of it is null.
     ///
     /// # Errors
@@ -124,11 +229,18 @@ impl Dataset {
     pub fn train_row(
         &self,
         row: usize,
-        kind: DataKind,
+        form: RowForm,
     ) -> Result<Option<TrainRow<'_>>, DatasetError> {
         match self {
-            Self::JsonLines(lines) => lines.train_row(row, kind),
-            Self::Hf(dataset) => dataset.train_row(row, kind),
+            Self::JsonLines(lines) => lines.train_row(row, form),
+            Self::Hf(dataset) => dataset.train_row(row, form),
+        }
+    }
+
+    pub(crate) fn row_error(&self, row: usize, reason: impl Into<String>) -> DatasetError {
+        DatasetError::Row {
+            place: self.place(row),
+            reason: reason.into(),
         }
     }
 
@@ -146,47 +258,6 @@ impl Dataset {
             Self::JsonLines(lines) => lines.release(),
             Self::Hf(dataset) => dataset.release(),
         }
-    }
-}
-
-/// The columns that training data of a kind needs.
-pub(crate) fn required_columns(kind: DataKind) -> &'static [&'static str] {
-    match kind {
-        DataKind::Kd => &["query", "docs"],
-        DataKind::PosNegs => &["query", "pos", "negs"],
-    }
-}
-
-/// What to say when a row does not have the columns of its kind.
-pub(crate) fn wrong_columns<'a>(
-    kind: DataKind,
-    missing: &str,
-    found: impl Iterator<Item = &'a str>,
-) -> String {
-    let found: Vec<&str> = found.collect();
-    let other = match kind {
-        DataKind::Kd => DataKind::PosNegs,
-        DataKind::PosNegs => DataKind::Kd,
-    };
-    let advice = if required_columns(other)
-        .iter()
-        .all(|key| found.contains(key))
-    {
-        format!("; this is data_type: {}", data_type(other))
-    } else {
-        String::new()
-    };
-    format!(
-        "no `{missing}`, which data_type: {} needs; there are: {}{advice}",
-        data_type(kind),
-        found.join(", ")
-    )
-}
-
-fn data_type(kind: DataKind) -> &'static str {
-    match kind {
-        DataKind::Kd => "kd",
-        DataKind::PosNegs => "posnegs",
     }
 }
 

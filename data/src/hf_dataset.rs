@@ -16,13 +16,12 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_schema::{Schema, SchemaRef};
-use configs::DataKind;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, TrainRow};
+use crate::dataset::{DatasetError, RowForm, TrainRow};
 use crate::mapped;
 
 use columns::Columns;
@@ -84,22 +83,36 @@ impl HfDataset {
             .collect::<Vec<Result<_, _>>>()
             .into_iter()
             .collect::<Result<_, _>>()?;
-        let mut dataset = Self {
-            dir: dir.clone(),
-            schema: opened.first().map_or_else(
-                || Arc::new(Schema::empty()),
-                |(_, schema, _)| schema.clone(),
-            ),
-            shards: Vec::new(),
-            batches: Vec::new(),
-            indices: None,
-            rows: 0,
-        };
+        let schema = opened.first().map_or_else(
+            || Arc::new(Schema::empty()),
+            |(_, schema, _)| schema.clone(),
+        );
+        let mut dataset = Self::new(dir.clone(), schema);
         for (shard, schema, batches) in opened {
             dataset.push(shard, &schema, batches)?;
         }
         dataset.apply_indices(&state)?;
         Ok(dataset)
+    }
+
+    /// One Arrow stream that was unpacked from `path`, which is what errors name.
+    pub(crate) fn from_stream(path: &Path, file: &File) -> Result<Self, DatasetError> {
+        let (shard, schema, batches) = map_shard(path.to_path_buf(), file)?;
+        let mut dataset = Self::new(path.to_path_buf(), schema.clone());
+        dataset.push(shard, &schema, batches)?;
+        Ok(dataset)
+    }
+
+    /// Without rows so far.
+    fn new(dir: PathBuf, schema: SchemaRef) -> Self {
+        Self {
+            dir,
+            schema,
+            shards: Vec::new(),
+            batches: Vec::new(),
+            indices: None,
+            rows: 0,
+        }
     }
 
     fn push(
@@ -199,16 +212,17 @@ impl HfDataset {
     pub fn train_row(
         &self,
         row: usize,
-        kind: DataKind,
+        form: RowForm,
     ) -> Result<Option<TrainRow<'_>>, DatasetError> {
         let (batch, offset) = self.locate(row);
         let columns = Columns {
             records: &batch.records,
-            kind,
+            form,
         };
-        let converted = match kind {
-            DataKind::Kd => columns.kd_row(offset),
-            DataKind::PosNegs => columns.pos_negs_row(offset),
+        let converted = match form {
+            RowForm::Kd => columns.kd_row(offset),
+            RowForm::PosNegs => columns.pos_negs_row(offset),
+            RowForm::Passages => columns.passages_row(offset),
         };
         converted.map_err(|reason| self.error(row, reason))
     }
@@ -313,8 +327,15 @@ fn open_shard(
             "it is empty; copy or save the data set again".to_owned(),
         ));
     }
+    map_shard(path, &file)
+}
+
+fn map_shard(
+    path: PathBuf,
+    file: &File,
+) -> Result<(Shard, SchemaRef, Vec<RecordBatch>), DatasetError> {
     let map =
-        mapped::map(&file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
+        mapped::map(file).map_err(|cause| file_error(&path, format!("cannot map it: {cause}")))?;
     let map = Arc::new(map);
     let (schema, batches) = stream::decode(&map).map_err(|reason| file_error(&path, reason))?;
     Ok((Shard { path, map }, schema, batches))
@@ -386,15 +407,15 @@ mod tests {
         write_state(dir.path(), &["0.arrow", "1.arrow"], &["indices.arrow"]);
         let dataset = HfDataset::open(dir.path()).unwrap();
         assert_eq!(dataset.len(), 4);
-        let row = dataset.train_row(0, DataKind::Kd).unwrap().unwrap();
+        let row = dataset.train_row(0, RowForm::Kd).unwrap().unwrap();
         assert_eq!((&*row.query, row.first_rank), ("b", None));
         assert_eq!(row.docs, ["b1", "b2"]);
         assert_eq!(row.scores, Some(vec![2.5, 2.0]));
-        assert_eq!(dataset.train_row(2, DataKind::Kd).unwrap(), None);
+        assert_eq!(dataset.train_row(2, RowForm::Kd).unwrap(), None);
         assert_eq!(dataset.row(1).unwrap()["query"], "a");
         assert!(dataset.place(3).ends_with("1.arrow: row 3 of the data set"));
         let error = dataset
-            .train_row(0, DataKind::PosNegs)
+            .train_row(0, RowForm::PosNegs)
             .unwrap_err()
             .to_string();
         assert!(error.contains("no `pos`"), "{error}");

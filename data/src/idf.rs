@@ -254,6 +254,27 @@ mod tests {
         assert_eq!(idf.weights[4..7], expected);
     }
 
+    /// Over several chunks and whatever the number of threads.
+    #[test]
+    fn frequencies_are_exact() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = tokenizer(dir.path());
+        let count = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let texts = (0..3 * CHUNK_TEXTS + 1).map(|number| {
+                let text = ["a a", "a b", "\"", ""][number % 4];
+                Ok::<_, TokenizeError>(text.to_owned())
+            });
+            let pool = pool.build().unwrap();
+            pool.install(|| DocumentFrequencies::count(texts, &tokenizer).unwrap())
+        };
+        let quarter = 3 * CHUNK_TEXTS as u64 / 4;
+        let found = count(1);
+        assert_eq!(found.counts[5..], [2 * quarter + 1, quarter, quarter]);
+        assert_eq!(found.documents, 3 * quarter + 1);
+        assert_eq!(count(3), found);
+    }
+
     #[test]
     fn a_saved_table_reads_back_exactly() {
         let dir = tempfile::tempdir().unwrap();

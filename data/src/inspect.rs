@@ -188,7 +188,9 @@ fn kind(columns: &[(String, ColumnFigures)]) -> &'static str {
         "kd"
     } else if has(&["query", "docs"]) {
         "kd without scores"
-    } else if has(&["query", "pos", "negs"]) {
+    } else if has(&["query", "pos", "negs"])
+        || has(&["query", "positive_passages", "negative_passages"])
+    {
         "posnegs"
     } else if has(&["_id", "text"]) || has(&["id", "text"]) {
         "documents or queries"

@@ -6,14 +6,13 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
-use configs::DataKind;
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, TrainRow, required_columns, wrong_columns};
+use crate::dataset::{DatasetError, RowForm, TrainRow, unpack_error};
 use crate::input::{self, InputError};
 use crate::mapped;
-use rows::{KdLine, Keys, PosNegsLine};
+use rows::{KdLine, Keys, PassagesLine, PosNegsLine};
 
 /// Memory is given back to the system after this many bytes of a scan.
 const RELEASE_BYTES: usize = 64 << 20;
@@ -41,16 +40,16 @@ impl JsonLines {
         let file = if packed || path == Path::new("-") {
             unpack(path)?
         } else {
-            File::open(path).map_err(|cause| open_error(path, cause))?
+            File::open(path).map_err(|cause| DatasetError::open(path, cause))?
         };
         let length = file
             .metadata()
-            .map_err(|cause| open_error(path, cause))?
+            .map_err(|cause| DatasetError::open(path, cause))?
             .len();
         let map = if length == 0 {
             None
         } else {
-            Some(mapped::map(&file).map_err(|cause| open_error(path, cause))?)
+            Some(mapped::map(&file).map_err(|cause| DatasetError::open(path, cause))?)
         };
         let starts = map.as_ref().map_or_else(Vec::new, line_starts);
         Ok(Self {
@@ -94,6 +93,19 @@ impl JsonLines {
         serde_json::from_str(self.line(row)?).map_err(|error| self.error(row, describe(&error)))
     }
 
+    /// A row as it is written.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when the line is no JSON object.
+    pub(crate) fn json(&self, row: usize) -> Result<&str, DatasetError> {
+        self.keys(row)?;
+        Ok(self.line(row)?)
+    }
+
+    fn keys(&self, row: usize) -> Result<Keys, DatasetError> {
+        serde_json::from_str(self.line(row)?).map_err(|error| self.error(row, describe(&error)))
+    }
+
     /// The keys of the first row, in their order.
     ///
     /// # Errors
@@ -102,8 +114,7 @@ impl JsonLines {
         if self.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Result<Keys, _> = serde_json::from_str(self.line(0)?);
-        Ok(keys.map_err(|error| self.error(0, describe(&error)))?.0)
+        Ok(self.keys(0)?.0)
     }
 
     /// A row as training data; see [`Dataset::train_row`](crate::dataset::Dataset::train_row).
@@ -113,18 +124,21 @@ impl JsonLines {
     pub fn train_row(
         &self,
         row: usize,
-        kind: DataKind,
+        form: RowForm,
     ) -> Result<Option<TrainRow<'_>>, DatasetError> {
         let line = self.line(row)?;
-        let parsed = match kind {
-            DataKind::Kd => serde_json::from_str(line).map(KdLine::into_row),
-            DataKind::PosNegs => {
+        let parsed = match form {
+            RowForm::Kd => serde_json::from_str(line).map(KdLine::into_row),
+            RowForm::PosNegs => {
                 serde_json::from_str(line).map(|line: PosNegsLine| Ok(line.into_row()))
+            }
+            RowForm::Passages => {
+                serde_json::from_str(line).map(|line: PassagesLine| Ok(line.into_row()))
             }
         };
         match parsed {
             Ok(converted) => converted.map_err(|reason| self.error(row, reason)),
-            Err(error) => Err(self.parse_error(row, kind, &error)),
+            Err(error) => Err(self.parse_error(row, form, &error)),
         }
     }
 
@@ -144,12 +158,13 @@ impl JsonLines {
         self.map.as_deref().unwrap_or_default()
     }
 
-    fn line_number(&self, row: usize) -> usize {
+    /// Number of a row's line, from 1.
+    pub(crate) fn line_number(&self, row: usize) -> usize {
         let before = &self.bytes()[..self.starts[row] as usize];
         1 + before.iter().filter(|&&byte| byte == b'\n').count()
     }
 
-    fn error(&self, row: usize, reason: String) -> DatasetError {
+    pub(crate) fn error(&self, row: usize, reason: String) -> DatasetError {
         DatasetError::Row {
             place: self.place(row),
             reason,
@@ -157,27 +172,20 @@ impl JsonLines {
     }
 
     /// A missing key is told with the keys that are there; anything else as the parser says it.
-    fn parse_error(&self, row: usize, kind: DataKind, error: &serde_json::Error) -> DatasetError {
+    fn parse_error(&self, row: usize, form: RowForm, error: &serde_json::Error) -> DatasetError {
         let keys = self.row(row).ok();
         let missing = keys.as_ref().and_then(|keys| {
-            let mut required = required_columns(kind).iter();
+            let mut required = form.required_columns().iter();
             required.find(|key| !keys.contains_key(**key))
         });
         let reason = match (missing, keys.as_ref()) {
             (Some(missing), Some(keys)) => {
-                wrong_columns(kind, missing, keys.keys().map(String::as_str))
+                form.wrong_columns(missing, keys.keys().map(String::as_str))
             }
             _ => describe(error),
         };
         self.error(row, reason)
     }
-}
-
-fn open_error(path: &Path, cause: io::Error) -> DatasetError {
-    DatasetError::Input(InputError::Open {
-        path: path.to_path_buf(),
-        cause,
-    })
 }
 
 fn unpack(path: &Path) -> Result<File, DatasetError> {
@@ -187,13 +195,7 @@ fn unpack(path: &Path) -> Result<File, DatasetError> {
         file.rewind()?;
         Ok(file)
     });
-    unpacked.map_err(|cause| DatasetError::File {
-        path: path.to_path_buf(),
-        reason: format!(
-            "cannot unpack it into a temporary file in {} (TMPDIR names another folder): {cause}",
-            std::env::temp_dir().display()
-        ),
-    })
+    unpacked.map_err(|cause| unpack_error(path, &cause))
 }
 
 /// Offsets of the lines that are not blank.
@@ -257,13 +259,13 @@ mod tests {
         for name in ["kd.jsonl", "kd.jsonl.gz", "kd.jsonl.zst"] {
             let lines = open(KD, name);
             assert_eq!(lines.len(), 3);
-            let row = lines.train_row(0, DataKind::Kd).unwrap().unwrap();
+            let row = lines.train_row(0, RowForm::Kd).unwrap().unwrap();
             assert_eq!((&*row.query, &*row.docs[1]), ("q", "b\n"));
             assert!(matches!(row.docs[0], Cow::Borrowed("a")));
             assert_eq!(row.scores, Some(vec![1.0, 2.5]));
             assert_eq!(row.first_rank, Some(3));
-            assert_eq!(lines.train_row(1, DataKind::Kd).unwrap(), None);
-            assert_eq!(lines.train_row(2, DataKind::Kd).unwrap(), None);
+            assert_eq!(lines.train_row(1, RowForm::Kd).unwrap(), None);
+            assert_eq!(lines.train_row(2, RowForm::Kd).unwrap(), None);
             assert!(lines.place(2).ends_with(":4"), "{}", lines.place(2));
         }
         assert!(open("", "empty.jsonl").is_empty());
@@ -275,7 +277,7 @@ mod tests {
             r#"{"query": "q", "pos": "p", "negs": ["n"], "x": {}}"#,
             "p.jsonl",
         );
-        let row = lines.train_row(0, DataKind::PosNegs).unwrap().unwrap();
+        let row = lines.train_row(0, RowForm::PosNegs).unwrap().unwrap();
         assert_eq!(row.docs, ["p", "n"]);
         assert_eq!(lines.row(0).unwrap()["x"], Value::Object(Map::new()));
         assert_eq!(lines.columns().unwrap(), ["query", "pos", "negs", "x"]);
@@ -285,7 +287,7 @@ mod tests {
     fn errors_name_file_line_and_key() {
         let kd = |line: &str| {
             let lines = open(&format!("\n{line}"), "kd.jsonl");
-            lines.train_row(0, DataKind::Kd).unwrap_err().to_string()
+            lines.train_row(0, RowForm::Kd).unwrap_err().to_string()
         };
         for (line, expected) in [
             (

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod beir;
+mod column_type;
 pub mod convert;
 pub mod dataset;
 pub mod hf_dataset;
@@ -11,10 +12,14 @@ pub mod inspect;
 pub mod jsonl;
 mod mapped;
 pub mod output;
+mod parquet_file;
+pub mod prepare;
 pub mod preprocess;
 pub mod qrels;
 mod random;
+mod record_batches;
 pub mod sample;
+mod seen;
 pub mod tokenize;
 pub mod train_data;
 

@@ -12,6 +12,7 @@ use cli::Cli;
 use data::IdfError;
 use data::convert::ConvertError;
 use data::output::OutputError;
+use data::prepare::PrepareError;
 
 fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
@@ -27,10 +28,19 @@ fn main() -> ExitCode {
 
 /// Whether the reader of our output went away (`ellzero-data inspect x | head -1`), which is its right.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let nested = match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(IdfError::Write(error)), _) | (_, Some(ConvertError::Output(error))) => Some(error),
-        _ => error.downcast_ref(),
-    };
+    let idf = error.downcast_ref().and_then(|error| match error {
+        IdfError::Write(error) => Some(error),
+        _ => None,
+    });
+    let convert = error.downcast_ref().and_then(|error| match error {
+        ConvertError::Output(error) => Some(error),
+        _ => None,
+    });
+    let prepare = error.downcast_ref().and_then(|error| match error {
+        PrepareError::Output(error) => Some(error),
+        _ => None,
+    });
+    let nested = idf.or(convert).or(prepare).or(error.downcast_ref());
     let direct = error.downcast_ref::<io::Error>();
     nested.is_some_and(OutputError::is_broken_pipe)
         || direct.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -164,6 +164,17 @@ impl AtomicFile {
         Ok(())
     }
 
+    /// Writes a line and its end.
+    ///
+    /// # Errors
+    /// [`OutputError`], naming the path.
+    pub fn write_line(&mut self, line: &str) -> Result<(), OutputError> {
+        let sink = self.sink();
+        let written = sink.write_all(line.as_bytes());
+        let written = written.and_then(|()| sink.write_all(b"\n"));
+        written.map_err(|cause| self.error(cause))
+    }
+
     fn error(&self, cause: io::Error) -> OutputError {
         OutputError::Write {
             path: self.target.clone(),

@@ -1,5 +1,6 @@
 //! Random numbers whose algorithm is fixed here, so that a seed means the same on every machine and with
-//! every version of the libraries underneath: ChaCha with 8 rounds, Fisher-Yates, multiply-and-shift.
+//! every version of the libraries underneath: ChaCha with 8 rounds, Fisher-Yates, multiply-and-shift; FNV-1a where
+//! what is drawn depends on a text alone.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -13,6 +14,10 @@ pub(crate) enum Purpose {
     SetOrder = 2,
     /// Swaps in one row's ranking.
     RankingSwaps = 3,
+    /// Rows of a sample.
+    SampledRows = 4,
+    /// Negatives of a title.
+    TitleNegatives = 5,
 }
 
 /// An independent generator for every (seed, purpose, a, b).
@@ -36,6 +41,23 @@ pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     }
 }
 
+/// FNV-1a, its bits then mixed as SplitMix64 does, so that all of them depend on all bytes.
+pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let start = OFFSET_BASIS ^ mix(seed);
+    mix(bytes.iter().fold(start, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    }))
+}
+
+/// The output function of SplitMix64; a bijection.
+pub(crate) fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +69,21 @@ mod tests {
         let mut items: Vec<u32> = (0..10).collect();
         shuffle(&mut items, &mut rng);
         assert_eq!(items, [8, 2, 7, 0, 4, 6, 9, 3, 1, 5]);
+    }
+
+    #[test]
+    fn hashes_are_pinned_and_spread() {
+        // A change here moves rows between the parts of recorded splits.
+        assert_eq!(hash(0, b""), 0xf52a_15e9_a9b5_e89b);
+        assert_eq!(hash(1, b"query"), 0xa3c8_4ad7_8d4f_a7d4);
+        let mut counts = [0; 8];
+        for number in 0..8000_u32 {
+            counts[(hash(3, &number.to_le_bytes()) >> 61) as usize] += 1;
+        }
+        assert!(
+            counts.iter().all(|&count| (880..1120).contains(&count)),
+            "{counts:?}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use configs::{DataConfig, TrainSource};
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::dataset::{Dataset, DatasetError, TrainRow};
+use crate::dataset::{Dataset, DatasetError, RowForm, TrainRow};
 use crate::sample::GroupId;
 use grouping::Grouping;
 
@@ -34,8 +34,8 @@ pub enum TrainDataError {
     },
     /// The folder has no data set in it.
     #[error(
-        "{}: no data sets in it; expected .jsonl files (also .jsonl.gz, .jsonl.zst) or directories written by \
-         `save_to_disk`",
+        "{}: no data sets in it; expected .jsonl files (also .jsonl.gz, .jsonl.zst), .parquet files or directories \
+         written by `save_to_disk`",
         path.display()
     )]
     NoDatasets {
@@ -83,7 +83,7 @@ pub struct RowCounts {
     pub null: usize,
     /// kd rows skipped because of `first_rank_thresh`.
     pub beyond_first_rank: usize,
-    /// Rows with too few documents for one group.
+    /// Rows with too few documents for one group, or without a positive.
     pub too_short: usize,
 }
 
@@ -107,6 +107,7 @@ impl std::fmt::Display for RowCounts {
 pub struct TrainSet {
     path: PathBuf,
     dataset: Dataset,
+    form: RowForm,
     grouping: Grouping,
     /// Number of groups before each row, and at the end of all.
     starts: Vec<u64>,
@@ -169,8 +170,8 @@ impl TrainData {
     }
 }
 
-/// The data sets of a folder: JSON lines files and `save_to_disk` directories, sorted by name. Hidden entries and
-/// documentation are passed over.
+/// The data sets of a folder: JSON lines files, Parquet files and `save_to_disk` directories, sorted by name. Hidden
+/// entries and documentation are passed over.
 fn dataset_paths(dir: &Path) -> Result<Vec<PathBuf>, TrainDataError> {
     let list_error = |cause| TrainDataError::List {
         path: dir.to_path_buf(),
@@ -195,8 +196,10 @@ fn dataset_paths(dir: &Path) -> Result<Vec<PathBuf>, TrainDataError> {
 
 impl TrainSet {
     fn open(path: PathBuf, config: &DataConfig) -> Result<Self, TrainDataError> {
+        let dataset = Dataset::open(&path)?;
         let mut set = Self {
-            dataset: Dataset::open(&path)?,
+            form: RowForm::of(config.kind, &dataset.columns()?),
+            dataset,
             grouping: Grouping {
                 kind: config.kind,
                 docs_per_query: config.docs_per_query,
@@ -228,12 +231,7 @@ impl TrainSet {
             let shapes: Vec<Result<Option<RowShape>, DatasetError>> = (start
                 ..rows.min(start + SCAN_ROWS))
                 .into_par_iter()
-                .map(|row| {
-                    Ok(self
-                        .dataset
-                        .train_row(row, self.grouping.kind)?
-                        .map(RowShape::of))
-                })
+                .map(|row| Ok(self.dataset.train_row(row, self.form)?.map(RowShape::of)))
                 .collect();
             for (row, shape) in (start..).zip(shapes) {
                 if let Some(shape) = shape? {
@@ -258,7 +256,7 @@ impl TrainSet {
             self.counts.beyond_first_rank += 1;
             return 0;
         }
-        let groups = self.grouping.groups(shape.docs);
+        let groups = self.grouping.groups(shape.docs, shape.positives);
         self.counts.too_short += usize::from(groups == 0);
         groups
     }
@@ -300,7 +298,7 @@ impl TrainSet {
         assert!(index < self.len(), "group {index} of {}", self.len());
         let row = self.starts.partition_point(|&start| start <= index as u64) - 1;
         let slot = index - self.starts[row] as usize;
-        let stored = self.dataset.train_row(row, self.grouping.kind)?;
+        let stored = self.dataset.train_row(row, self.form)?;
         let stored = stored.expect("rows with nulls have no groups");
         let group = self.grouping.group(stored, row, slot);
         if self.reads.fetch_add(1, Ordering::Relaxed) % RELEASE_READS == RELEASE_READS - 1 {
@@ -313,6 +311,7 @@ impl TrainSet {
 /// What counting needs to know of a row.
 struct RowShape {
     docs: usize,
+    positives: usize,
     has_scores: bool,
     first_rank: Option<i64>,
 }
@@ -321,6 +320,7 @@ impl RowShape {
     fn of(row: TrainRow<'_>) -> Self {
         Self {
             docs: row.docs.len(),
+            positives: row.positives,
             has_scores: row.scores.is_some(),
             first_rank: row.first_rank,
         }
@@ -399,6 +399,46 @@ mod tests {
         let data = open(rows, DataKind::PosNegs, 3).unwrap();
         let docs: Vec<String> = groups(&data).into_iter().map(|(_, docs)| docs).collect();
         assert_eq!(docs, ["Pab", "Pcd"]);
+    }
+
+    #[test]
+    fn passages_are_posnegs_and_their_positives_take_turns() {
+        let rows = concat!(
+            r#"{"query_id": "1", "query": "q", "positive_passages": [{"docid": "a", "title": "T", "text": "P"}, "#,
+            r#"{"docid": "b", "text": "Q"}], "negative_passages": [{"docid": "c", "title": null, "text": "1"}, "#,
+            r#"{"docid": "d", "text": "2"}, {"docid": "e", "text": "3"}]}"#,
+            "\n",
+            r#"{"query": "none", "positive_passages": [], "negative_passages": [{"text": "1"}]}"#,
+            "\n",
+            r#"{"query": "null", "positive_passages": [{"text": null}], "negative_passages": []}"#,
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let [lines, packed] = ["a.jsonl", "a.parquet"].map(|name| dir.path().join(name));
+        std::fs::write(&lines, rows).unwrap();
+        crate::convert::convert(&lines, &packed, &mut || ()).unwrap();
+        for path in [lines, packed] {
+            let source = TrainSource::File(path);
+            let data = TrainData::open(&config(source, DataKind::PosNegs, 2)).unwrap();
+            let expected = ["T P1", "Q2", "T P3"].map(|docs| ("q".to_owned(), docs.to_owned()));
+            assert_eq!(groups(&data), expected);
+            let counts = data.sets()[0].counts();
+            assert_eq!((counts.null, counts.too_short), (1, 1));
+        }
+        for (row, expected) in [
+            (
+                r#"{"query": "q", "positive_passages": []}"#,
+                "train.jsonl:1: no `negative_passages`, which data_type: posnegs needs",
+            ),
+            (
+                r#"{"query": "q", "positive_passages": [{"title": "T"}], "negative_passages": []}"#,
+                "train.jsonl:1: missing field `text`",
+            ),
+        ] {
+            let message = open(row, DataKind::PosNegs, 2).err().unwrap();
+            assert!(message.contains(expected), "{message}");
+        }
+        let kd = open(rows, DataKind::Kd, 2).err().unwrap();
+        assert!(kd.contains("this is data_type: posnegs"), "{kd}");
     }
 
     #[test]

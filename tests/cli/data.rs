@@ -65,10 +65,16 @@ fn conversions_keep_every_row() {
             format!("data convert --input {name} --output {name}.jsonl"),
             format!("data convert --input {name}.jsonl --output {name}-again"),
             format!("data convert --input {name}-again --output {name}-again.jsonl"),
+            format!("data convert --input {name} --output {name}.parquet"),
+            format!("data convert --input {name}.parquet --output {name}-parquet.jsonl"),
         ] {
             world.command(&line).run().success();
         }
-        for file in [format!("{name}.jsonl"), format!("{name}-again.jsonl")] {
+        for file in [
+            format!("{name}.jsonl"),
+            format!("{name}-again.jsonl"),
+            format!("{name}-parquet.jsonl"),
+        ] {
             checks.same(&file, &world.read_lines(&file), fixture::list(expected));
         }
     }
@@ -98,6 +104,36 @@ fn inspections() {
     }
 }
 
+/// From a corpus without queries to training data, and from there to a trained model.
+#[test]
+fn titles_train_a_model() {
+    let world = World::new();
+    let rows: Vec<Value> = (0..40)
+        .map(|row| {
+            let (title, text) = (format!("school {row}"), format!("the war {row}"));
+            json!({"_id": format!("d{row}"), "title": title, "text": text})
+        })
+        .collect();
+    world.write_lines("corpus.jsonl", &rows);
+    for line in [
+        "data queries-from-titles --corpus corpus.jsonl --negatives 3 --output pairs.jsonl.gz",
+        "data dedup --input pairs.jsonl.gz --output unique.jsonl",
+        "data split --input unique.jsonl --output-dir parts --parts train=0.8,dev=0.2",
+        "data sample --input parts/train.jsonl --count 20 --seed 3 --output few.jsonl",
+        "data convert --input few.jsonl --output few.parquet",
+        "train train.yaml --set max_steps=2 --set data_type=posnegs --set train_file=few.parquet \
+         --set loss_types=[infonce]",
+        "data queries-from-titles --corpus corpus.jsonl --format beir --output titles",
+        "eval bm25 --data titles --split train",
+    ] {
+        world.command(line).run().success();
+    }
+    assert_eq!(world.read_lines("few.jsonl").len(), 20);
+    let parts = ["parts/train.jsonl", "parts/dev.jsonl"];
+    let rows: usize = parts.map(|part| world.read_lines(part).len()).iter().sum();
+    assert_eq!(rows, 40);
+}
+
 #[test]
 fn refusals() {
     let world = World::new();
@@ -109,6 +145,7 @@ fn refusals() {
     world.write("empty.jsonl", "");
     world.write("latin1.jsonl", b"{\"_id\": \"a\", \"text\": \"caf\xe9\"}\n");
     world.write("taken/file", "mine");
+    world.write("cut.parquet", "PAR1 and no more");
     check_all(
         &world,
         &[
@@ -150,6 +187,52 @@ fn refusals() {
                 &["nowhere"],
             ),
             Bad::new("data idf --corpus beir/corpus.jsonl", 2, &["--tokenizer"]),
+            Bad::new(
+                "data convert --input cut.parquet --output x.jsonl",
+                1,
+                &["cut.parquet", "copy or write it again"],
+            ),
+            Bad::new(
+                "data queries-from-titles --corpus empty.jsonl --output x.jsonl",
+                1,
+                &["empty.jsonl", "0 of 0 documents have a title and a text"],
+            ),
+            Bad::new(
+                "data sample --input nowhere --count 3 --output x.jsonl",
+                1,
+                &["nowhere"],
+            ),
+            Bad::new(
+                "data sample --input kd.jsonl --count -3 --output x.jsonl",
+                2,
+                &["-3"],
+            ),
+            Bad::new(
+                "data split --input kd.jsonl --parts train=0.9,dev=0.2 --output-dir x",
+                2,
+                &["--parts", "add up to 1.1"],
+            ),
+            Bad::new(
+                "data split --input kd.jsonl --parts a=1 --output-dir taken",
+                1,
+                &["taken", "already exists"],
+            ),
+            Bad::new(
+                "data dedup --input kd.jsonl --columns titel --output x.jsonl",
+                1,
+                &["kd.jsonl:1", "titel"],
+            ),
+            Bad::new("data msmarco --data beir --output x.jsonl", 2, &["--lists"]),
+            Bad::new(
+                "data msmarco --data beir --lists kd.jsonl --output x.jsonl",
+                1,
+                &["kd.jsonl", "ids of beir"],
+            ),
+            Bad::new(
+                "data msmarco --questions kd.jsonl --output x.jsonl",
+                1,
+                &["kd.jsonl:1", "passages"],
+            ),
             Bad::new("data", 2, &["Usage"]),
         ],
     );

@@ -9,6 +9,11 @@ const COMMANDS: &[&str] = &[
     "data idf",
     "data convert",
     "data inspect",
+    "data queries-from-titles",
+    "data sample",
+    "data split",
+    "data dedup",
+    "data msmarco",
     "model inspect",
     "model export",
     "eval encode",
@@ -94,6 +99,7 @@ fn quiet_commands_say_nothing() {
         "eval bm25 --data beir",
         "model export model --output exported --activation relu",
         "data convert --input kd.jsonl --output kd",
+        "data dedup --input posnegs.jsonl --output unique.jsonl --near",
         "train train.yaml --set max_steps=4",
     ] {
         let outcome = world.command(&format!("{line} --quiet")).run();

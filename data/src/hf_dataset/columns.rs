@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use configs::DataKind;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 
 use super::cells;
-use crate::dataset::{TrainRow, check_scores, required_columns, wrong_columns};
+use crate::beir;
+use crate::dataset::{RowForm, TrainRow, check_scores};
 
 /// The columns of a record batch, by their meaning in training data.
 pub(super) struct Columns<'a> {
     pub(super) records: &'a RecordBatch,
-    pub(super) kind: DataKind,
+    pub(super) form: RowForm,
 }
 
 impl<'a> Columns<'a> {
@@ -34,6 +36,7 @@ impl<'a> Columns<'a> {
         Ok(Some(TrainRow {
             query,
             docs,
+            positives: 0,
             scores: scores.transpose()?,
             first_rank: first_rank.map(|rank| rank.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
         }))
@@ -50,6 +53,24 @@ impl<'a> Columns<'a> {
         Ok(Some(TrainRow {
             query,
             docs: std::iter::once(pos).chain(negs).collect(),
+            positives: 1,
+            scores: None,
+            first_rank: None,
+        }))
+    }
+
+    /// A posnegs row of passages; `None` when a text of it is null.
+    pub(super) fn passages_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = self.text("query", row)?;
+        let positive = self.passages("positive_passages", row)?;
+        let negative = self.passages("negative_passages", row)?;
+        let (Some(query), Some(positive), Some(negative)) = (query, positive, negative) else {
+            return Ok(None);
+        };
+        Ok(Some(TrainRow {
+            query,
+            positives: positive.len(),
+            docs: positive.into_iter().chain(negative).collect(),
             scores: None,
             first_rank: None,
         }))
@@ -58,12 +79,12 @@ impl<'a> Columns<'a> {
     fn column(&self, name: &str) -> Result<&'a ArrayRef, String> {
         self.records.column_by_name(name).ok_or_else(|| {
             let schema = self.records.schema_ref();
-            let missing = required_columns(self.kind)
+            let required = self.form.required_columns();
+            let missing = required
                 .iter()
                 .find(|required| schema.index_of(required).is_err())
                 .unwrap_or(&name);
-            wrong_columns(
-                self.kind,
+            self.form.wrong_columns(
                 missing,
                 schema.fields().iter().map(|field| field.name().as_str()),
             )
@@ -95,6 +116,36 @@ impl<'a> Columns<'a> {
                 .map(|item| cells::text(items, item).map(Cow::Borrowed))
                 .collect()
         }))
+    }
+
+    /// Titles and texts of a list of passages; `None` where it or one of the texts is null.
+    fn passages(&self, name: &str, row: usize) -> Result<Option<Vec<Cow<'a, str>>>, String> {
+        let column = self.column(name)?;
+        let wrong = || {
+            let found = column.data_type();
+            format!("column `{name}` holds {found}, expected lists of {{docid, title, text}}")
+        };
+        let Some(DataType::Struct(fields)) = cells::item_type(column.data_type()) else {
+            return Err(wrong());
+        };
+        let type_of = |field: &str| fields.find(field).map(|(_, field)| field.data_type());
+        let is_title = |title: &DataType| cells::is_text(title) || title.is_null();
+        if !type_of("text").is_some_and(cells::is_text) || !type_of("title").is_none_or(is_title) {
+            return Err(wrong());
+        }
+        let Some((items, range)) = cells::list(column, row) else {
+            return Ok(None);
+        };
+        let passages = items.as_struct();
+        let cell = |field: &str, item| {
+            let column = passages.column_by_name(field)?;
+            passages.is_valid(item).then(|| cells::text(column, item))?
+        };
+        let contents = range.map(|item| {
+            let title = cell("title", item).unwrap_or_default();
+            Some(Cow::Owned(beir::contents(title, cell("text", item)?)))
+        });
+        Ok(contents.collect())
     }
 }
 

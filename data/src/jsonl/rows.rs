@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::beir;
 use crate::dataset::{TrainRow, check_scores};
 
 /// The keys of an object in their order, which a [`Map`] does not keep.
@@ -62,6 +63,25 @@ pub(super) struct PosNegsLine<'a> {
     negs: Option<Vec<Option<Text<'a>>>>,
 }
 
+/// A row of posnegs data as MIRACL has it.
+#[derive(Deserialize)]
+pub(super) struct PassagesLine<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    query: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    positive_passages: Option<Vec<Passage<'a>>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    negative_passages: Option<Vec<Passage<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Passage<'a> {
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    text: Option<Text<'a>>,
+}
+
 /// Null is `None`; unlike a plain `Option`, the key must be there.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -100,6 +120,7 @@ impl<'a> KdLine<'a> {
         Ok(Some(TrainRow {
             query: query.0,
             docs,
+            positives: 0,
             scores,
             first_rank: self.first_rank,
         }))
@@ -114,6 +135,27 @@ impl<'a> PosNegsLine<'a> {
         Some(TrainRow {
             query: self.query?.0,
             docs,
+            positives: 1,
+            scores: None,
+            first_rank: None,
+        })
+    }
+}
+
+impl<'a> PassagesLine<'a> {
+    /// `None` when a text is null.
+    pub(super) fn into_row(self) -> Option<TrainRow<'a>> {
+        let positive = self.positive_passages?;
+        let positives = positive.len();
+        let passages = positive.into_iter().chain(self.negative_passages?);
+        let contents = |passage: Passage<'_>| {
+            let title = passage.title.unwrap_or(Text(Cow::Borrowed("")));
+            Some(Cow::Owned(beir::contents(&title.0, &passage.text?.0)))
+        };
+        Some(TrainRow {
+            query: self.query?.0,
+            docs: passages.map(contents).collect::<Option<_>>()?,
+            positives,
             scores: None,
             first_rank: None,
         })

@@ -20,29 +20,31 @@ pub(super) struct Grouping {
 }
 
 impl Grouping {
-    /// Number of groups of a row with `docs` documents.
-    pub(super) fn groups(&self, docs: usize) -> usize {
+    /// Number of groups of a row with `docs` documents, of which the first are its positives.
+    pub(super) fn groups(&self, docs: usize, positives: usize) -> usize {
         match self.kind {
             DataKind::Kd => docs / self.docs_per_query,
-            DataKind::PosNegs => (docs - 1) / (self.docs_per_query - 1),
+            DataKind::PosNegs if positives == 0 => 0,
+            DataKind::PosNegs => (docs - positives) / (self.docs_per_query - 1),
         }
     }
 
     /// Positions of the documents of group `slot`. kd: every step-th candidate from the `slot`-th on, step being the
-    /// number of groups, so that a group spans the whole ranking. posnegs: the positive and the `slot`-th run of
-    /// negatives.
-    fn positions(&self, docs: usize, row: usize, slot: usize) -> Vec<usize> {
+    /// number of groups, so that a group spans the whole ranking. posnegs: a positive, each in
+    /// its turn where there are several, and the `slot`-th run of negatives.
+    fn positions(&self, docs: usize, positives: usize, row: usize, slot: usize) -> Vec<usize> {
         match self.kind {
             DataKind::Kd => {
                 let ranking = self.ranking(docs, row);
-                let step = self.groups(docs);
+                let step = self.groups(docs, positives);
                 let positions = (0..self.docs_per_query).map(|i| ranking[slot + i * step]);
                 positions.collect()
             }
             DataKind::PosNegs => {
                 let negatives = self.docs_per_query - 1;
-                let first = 1 + slot * negatives;
-                std::iter::once(0).chain(first..first + negatives).collect()
+                let first = positives + slot * negatives;
+                let positive = std::iter::once(slot % positives);
+                positive.chain(first..first + negatives).collect()
             }
         }
     }
@@ -68,7 +70,7 @@ impl Grouping {
 
     /// Group `slot` of row `number`.
     pub(super) fn group(&self, row: TrainRow<'_>, number: usize, slot: usize) -> TrainGroup {
-        let positions = self.positions(row.docs.len(), number, slot);
+        let positions = self.positions(row.docs.len(), row.positives, number, slot);
         let pick = |docs: &[Cow<'_, str>]| positions.iter().map(|&i| docs[i].to_string()).collect();
         TrainGroup {
             docs: pick(&row.docs),
