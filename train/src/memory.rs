@@ -51,7 +51,7 @@ pub fn keep_freed_memory() {
     #[allow(unsafe_code)]
     // SAFETY: mallopt sets parameters of the allocator and touches no memory of ours.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 16 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }

@@ -14,7 +14,7 @@ use super::lines::Lines;
 
 /// Inner indices summed before the partial sums return to memory: a panel's share (128 KiB at most) and a block's
 /// share of the left-hand side stay in the second-level cache.
-const DEPTH: usize = 768;
+const DEPTH: usize = 384;
 
 /// A matrix in a slice: element `(i, j)` is at `i * row_stride + j * column_stride`.
 #[derive(Debug, Clone, Copy)]
