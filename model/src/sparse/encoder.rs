@@ -72,8 +72,8 @@ pub struct SparseEncoder {
 
 /// What computes.
 enum Model {
-    Cpu(CpuEncoder),
-    Gpu(MaskedLm, Device),
+    Cpu(Box<CpuEncoder>),
+    Gpu(Box<MaskedLm>, Device),
 }
 
 /// Why a model directory cannot be used or a text cannot be encoded.
@@ -196,8 +196,8 @@ impl SparseEncoder {
         let positions = model.encoder.embeddings.position.weight.shape()[0];
         Self {
             model: match device::is_cpu(device) {
-                true => Model::Cpu(CpuEncoder::pack(&model, precision)),
-                false => Model::Gpu(model, device.clone()),
+                true => Model::Cpu(Box::new(CpuEncoder::pack(&model, precision))),
+                false => Model::Gpu(Box::new(model), device.clone()),
             },
             positions,
             tokenizer,
