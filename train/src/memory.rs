@@ -44,8 +44,9 @@ impl MemoryEstimate {
     }
 }
 
-/// Has the allocator keep large blocks that are freed and give them out again. A training step allocates and frees a few
-/// GB; by default they go back to the system each time, which zeroes them page by page when they are next touched.
+/// Has the allocator keep freed blocks of up to 16 MiB and give them out again. A training step allocates and frees a few
+/// GB; by default most go back to the system each time, which zeroes them page by page when they are next touched. Larger
+/// blocks still go back: kept, they would raise the peak.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code)]

@@ -1,11 +1,9 @@
 //! One transformer layer over the texts of a thread.
 
-use super::projection::{Norm, Projection};
+use super::projection::{Norm, Projection, gelu_of};
 use super::{BLOCK_ROWS, sized};
 use crate::encoder;
-use crate::kernel::math::gelu;
 use crate::kernel::reduced::Rows;
-use crate::kernel::vectorised;
 use crate::ops::attention::{Head, head_of};
 use crate::precision::Precision;
 
@@ -76,10 +74,7 @@ impl Layer {
             self.attention_output.apply(context, output, rounded);
             self.attention_norm.add(output, hidden);
             self.intermediate.apply(hidden, inner, rounded);
-            vectorised(
-                #[inline(always)]
-                || inner.iter_mut().for_each(|x| *x = gelu(*x)),
-            );
+            gelu_of(inner);
             self.output.apply(inner, output, rounded);
             self.output_norm.add(output, hidden);
         }

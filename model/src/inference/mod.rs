@@ -15,18 +15,17 @@ use burn::tensor::Tensor;
 use data::{BatchLimit, bucket};
 use rayon::prelude::*;
 
-use crate::kernel::math::gelu;
 use crate::kernel::vectorised;
 use crate::masked_lm::MaskedLm;
 use crate::precision::Precision;
 use decoder::Decoder;
 use layer::Layer;
-use projection::{Norm, Projection};
+use projection::{Norm, Projection, gelu_of};
 
 /// Tokens that a thread carries along: enough to read the weights seldom, few enough to share out a small batch.
 const GROUP_TOKENS: usize = 1024;
 
-/// Rows between which and the next layer's nothing leaves the second-level cache.
+/// Rows whose feed-forward is finished before the next rows' begins: what is between its two products stays in cache.
 const BLOCK_ROWS: usize = 126;
 
 /// A masked-LM model as the CPU wants it.
@@ -150,10 +149,7 @@ impl CpuEncoder {
             let inner = sized(&mut scratch.layer.inner, rows.len());
             self.transform
                 .apply(rows, inner, &mut scratch.layer.rounded);
-            vectorised(
-                #[inline(always)]
-                || inner.iter_mut().for_each(|x| *x = gelu(*x)),
-            );
+            gelu_of(inner);
             self.head_norm.apply(inner, rows);
         }
         let pooled = sized(&mut scratch.pooled, texts.len() * self.decoder.vocab());

@@ -3,6 +3,7 @@
 use burn::nn::{LayerNorm, Linear};
 
 use super::floats;
+use crate::kernel::math::gelu;
 use crate::kernel::product::{Matrix, Panels, multiply_here};
 use crate::kernel::reduced::{Rows, Weights};
 use crate::kernel::vectorised;
@@ -86,6 +87,14 @@ impl Projection {
             || add_to_rows(out, &self.bias),
         );
     }
+}
+
+/// Replaces every value by its gelu.
+pub(super) fn gelu_of(values: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || values.iter_mut().for_each(|x| *x = gelu(*x)),
+    );
 }
 
 /// LayerNorm.

@@ -345,11 +345,14 @@ fn pack_column<'a>(
     }
 }
 
-/// Returns the row's scale; bfloat16 needs none. Words beyond the row are multiplied with zeros: any number will do.
+/// Returns the row's scale; bfloat16 needs none. What is left of the last word is multiplied with zeros.
 #[inline(always)]
 fn round_row(kind: Kind, row: &[f32], words: &mut [u32]) -> f32 {
     // Adding it leaves the nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+    if let Some(last) = words.last_mut() {
+        *last = 0; // not what an earlier row left, which may be no number in bfloat16
+    }
     match kind {
         Kind::BFloat16 => {
             // SAFETY: two 16-bit numbers take the place of one of 32 bits, and all their bits are valid.

@@ -36,7 +36,8 @@ impl AttentionPasses for Flex {
             .for_each(|(doc, first, output)| {
                 let mut weights = Vec::new();
                 for index in 0..heads.count {
-                    let (head, column) = whole(inputs, shape[1], heads, [doc, index], first, seed);
+                    let (head, column) =
+                        nth_head(inputs, shape[1], heads, [doc, index], first, seed);
                     head.forward(&mut output[column..], shape[1], &mut weights);
                 }
             });
@@ -66,7 +67,8 @@ impl AttentionPasses for Flex {
                 let length = heads.lengths[doc];
                 let mut scratch = [(); 3].map(|()| vec![0.0; length * length]);
                 for index in 0..heads.count {
-                    let (head, column) = whole(inputs, shape[1], heads, [doc, index], first, seed);
+                    let (head, column) =
+                        nth_head(inputs, shape[1], heads, [doc, index], first, seed);
                     let grad = head_of(grad, [first, column], [length, head.per_head], shape[1]);
                     let gradients = [&mut *query, &mut *key, &mut *value];
                     let gradients = gradients.map(|rows| &mut rows[column..]);
@@ -110,7 +112,7 @@ fn seed(heads: &Heads, like: &FlexTensor) -> u64 {
 }
 
 /// A head of a document whose queries, keys and values are in three tensors, with its first column.
-fn whole<'a>(
+fn nth_head<'a>(
     inputs: [&'a [f32]; 3],
     width: usize,
     heads: &Heads,
