@@ -18,6 +18,10 @@ pub use tile::tile;
 /// share of the left-hand side stay in the second-level cache.
 const DEPTH: usize = 384;
 
+/// Values after which lines fall into the same set of the first-level cache, which has room for eight there: a tile's
+/// rows that begin so far apart drive each other out.
+const SAME_SET: usize = 4096 / size_of::<f32>();
+
 /// A matrix in a slice: element `(i, j)` is at `i * row_stride + j * column_stride`.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -285,7 +289,8 @@ struct Block<'a> {
     first_depth: usize,
     out: &'a mut [f32],
     stride: usize,
-    /// Where a left-hand side whose rows are not in one piece is copied to, tile by tile, each column by column.
+    /// Where a left-hand side is copied to whose rows are not in one piece or drive each other out, tile by tile, each
+    /// column by column.
     copy: &'a mut Vec<f32>,
 }
 
@@ -295,7 +300,8 @@ impl WithSimd for Block<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         assert_eq!(self.right.width, 2 * S::F32_LANES);
-        if self.left.column_stride == 1 {
+        let in_one_piece = self.left.column_stride == 1;
+        if in_one_piece && !self.left.row_stride.is_multiple_of(SAME_SET) {
             self.panels::<S, false>(simd);
         } else {
             self.panels::<S, true>(simd);
@@ -411,6 +417,7 @@ mod tests {
             [17, 5, 33],
             [100, 70, 31],
             [29, 1700, 65],
+            [33, 1024, 40],
         ] {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let lefts = [

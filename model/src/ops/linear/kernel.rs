@@ -69,16 +69,29 @@ impl LinearPasses for Flex {
         let grad_matrix = Matrix::new(grad, [rows, columns]);
 
         let mut grad_weight = vec![0.0; depth * columns];
-        let mut inner = Vec::new();
-        if place == Gelu::Before {
-            inner.resize(input.len(), 0.0);
-            apply_in_parallel(&mut inner, input, |h, x| *h = gelu(x));
-        }
-        let left = if inner.is_empty() { input } else { &inner };
         let panels = Panels::pack_in_parallel(grad_matrix);
-        let left = Matrix::new(left, [rows, depth]).transposed();
-        multiply(left, &panels, &mut grad_weight, |_, _| ());
-        drop((panels, inner));
+        let left = Matrix::new(input, [rows, depth]).transposed();
+        let block = block_rows(depth);
+        grad_weight
+            .par_chunks_mut((block * columns).max(1))
+            .with_max_len(1)
+            .enumerate()
+            .for_each(|(task, out)| {
+                let first = task * block;
+                let share = first..(first + block).min(depth);
+                if place != Gelu::Before {
+                    return multiply_here(left.rows(share), &panels, out, columns);
+                }
+                // The gelu of these columns alone: that of all is as large as the input.
+                let mut inner = vec![0.0; rows * share.len()];
+                let inner_rows = inner.chunks_exact_mut(share.len());
+                for (inner, row) in inner_rows.zip(input.chunks_exact(depth)) {
+                    apply(inner, &row[share.clone()], |h, x| *h = gelu(x));
+                }
+                let left = Matrix::new(&inner, [rows, share.len()]).transposed();
+                multiply_here(left, &panels, out, columns);
+            });
+        drop(panels);
 
         let mut grad_input = vec![0.0; rows * depth];
         let weight = Matrix::new(values(&weight), [depth, columns]);
