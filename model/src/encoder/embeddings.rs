@@ -44,9 +44,7 @@ impl Embeddings {
     /// - output: `[tokens, hidden]`
     pub fn forward(&self, tokens: &TokenTensors) -> Tensor<2> {
         let rows = |table: &Embedding, ids: &Tensor<1, Int>| {
-            table
-                .forward(ids.clone().unsqueeze::<2>())
-                .squeeze_dim::<2>(0) // [tokens, hidden]
+            ops::lookup(table.weight.val(), ids.clone()) // [tokens, hidden]
         };
         let mut place = rows(&self.position, &tokens.positions);
         if let Some(table) = &self.token_type {

@@ -9,11 +9,13 @@ pub mod attention;
 pub(crate) mod check;
 mod floats;
 pub mod linear;
+pub mod lookup;
 pub mod sparse_head;
 
 pub use add_norm::add_norm;
 pub use attention::attention;
 pub use linear::{Gelu, linear};
+pub use lookup::lookup;
 pub use sparse_head::sparse_head;
 
 use burn::backend::Backend;

@@ -81,6 +81,7 @@ impl PoolLogits for Flex {
                     || {
                         let rows = rows.chunks_exact_mut(width).zip(biases).enumerate();
                         for (token, (row, bias)) in rows {
+                            row.fill(0.0); // fresh memory that is read first is mapped twice
                             for (doc, first) in firsts.iter().enumerate() {
                                 let index = doc * vocab + task * TOKENS + token;
                                 if grad[index] != 0.0 {
