@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::dataset::DatasetError;
 use crate::input::{self, InputError, Lines};
 use crate::jsonl::describe;
+use crate::passages::Passages;
 use crate::qrels;
 use crate::seen::SeenTexts;
 
@@ -52,6 +54,9 @@ pub enum BeirError {
         /// The id.
         id: String,
     },
+    /// A corpus cannot be mapped.
+    #[error(transparent)]
+    Map(#[from] DatasetError),
     /// The judgements are at fault.
     #[error(transparent)]
     Qrels(#[from] QrelsError),
@@ -149,6 +154,14 @@ impl BeirDir {
         Documents::open(&self.corpus)
     }
 
+    /// The corpus by number, in file order.
+    ///
+    /// # Errors
+    /// [`BeirError`] when the file cannot be mapped.
+    pub fn passages(&self) -> Result<Passages, BeirError> {
+        Passages::open(&self.corpus)
+    }
+
     /// Reads all queries, in file order.
     ///
     /// # Errors
@@ -168,13 +181,20 @@ impl BeirDir {
     /// # Errors
     /// [`BeirError`], naming the splits that are there, or file and line.
     pub fn qrels(&self, split: &str) -> Result<Qrels, BeirError> {
+        Ok(qrels::read_qrels(&self.qrels_path(split)?)?)
+    }
+
+    /// Where the judgements of a split are.
+    ///
+    /// # Errors
+    /// [`BeirError::MissingFile`], naming the splits that are there.
+    pub fn qrels_path(&self, split: &str) -> Result<PathBuf, BeirError> {
         let name = format!("qrels/{split}.tsv");
-        let path = find(&self.dir, &name).map_err(|_| BeirError::MissingFile {
+        find(&self.dir, &name).map_err(|_| BeirError::MissingFile {
             dir: self.dir.clone(),
             found: format!("; its splits are: {}", self.splits().join(", ")),
             name,
-        })?;
-        Ok(qrels::read_qrels(&path)?)
+        })
     }
 
     /// Names of the splits with judgements, sorted.

@@ -21,6 +21,7 @@ use crate::output::OutputError;
 
 pub use dedup::{DedupCounts, dedup};
 pub use msmarco::{JoinCounts, JoinKind, join_id_lists, repair};
+pub use near::NearDuplicates;
 pub use questions::{QuestionCounts, pairs_from_questions};
 pub use split::{Parts, PartsError, split};
 pub use subset::{SampleCounts, sample};

@@ -21,6 +21,9 @@ pub trait TextEncoder {
     ///
     /// If a text cannot be tokenized.
     fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError>;
+
+    /// The names of the numbers that vectors are over, from 0.
+    fn token_names(&self) -> Vec<String>;
 }
 
 impl TextEncoder for SparseEncoder {
@@ -31,6 +34,10 @@ impl TextEncoder for SparseEncoder {
     fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
         SparseEncoder::encode_queries(self, texts)
     }
+
+    fn token_names(&self) -> Vec<String> {
+        names_of(self.tokenizer())
+    }
 }
 
 impl<T: TextEncoder + ?Sized> TextEncoder for &T {
@@ -40,6 +47,10 @@ impl<T: TextEncoder + ?Sized> TextEncoder for &T {
 
     fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
         (**self).encode_queries(texts)
+    }
+
+    fn token_names(&self) -> Vec<String> {
+        (**self).token_names()
     }
 }
 
@@ -77,6 +88,21 @@ impl TextEncoder for LexicalEncoder<'_> {
             idf_query(&tokens, &self.idf.weights, special)
         })
     }
+
+    fn token_names(&self) -> Vec<String> {
+        names_of(self.tokenizer)
+    }
+}
+
+/// A number that the vocabulary leaves out gets a name that no token has.
+fn names_of(tokenizer: &Tokenizer) -> Vec<String> {
+    let ids = 0..tokenizer.vocab_size() as u32;
+    ids.map(|id| {
+        tokenizer
+            .token(id)
+            .map_or_else(|| format!("\0{id}"), str::to_owned)
+    })
+    .collect()
 }
 
 fn log1p_counts(mut tokens: Vec<u32>, excluded: &[u32]) -> SparseVector {

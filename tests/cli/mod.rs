@@ -11,6 +11,7 @@ mod disk;
 mod encode;
 mod export;
 mod judge;
+mod killed;
 mod search;
 mod train;
 mod usage;

@@ -146,4 +146,8 @@ impl TextEncoder for Rewriting {
     fn encode_queries(&self, texts: &[String]) -> Result<Vec<SparseVector>, SparseError> {
         self.encoder.encode_queries(&self.rewrite(texts))
     }
+
+    fn token_names(&self) -> Vec<String> {
+        self.encoder.token_names()
+    }
 }

@@ -28,6 +28,21 @@ pub(super) fn shingles(text: &str) -> Vec<u64> {
     shingles
 }
 
+/// The near duplicates of one text.
+pub struct NearDuplicates(Vec<u64>);
+
+impl NearDuplicates {
+    /// Those of `text`.
+    pub fn of(text: &str) -> Self {
+        Self(shingles(text))
+    }
+
+    /// Whether `other` is one: the Jaccard similarity of their sets of word triples is at least 0.8.
+    pub fn contain(&self, other: &str) -> bool {
+        jaccard(&self.0, &shingles(other)) >= THRESHOLD
+    }
+}
+
 /// One number per band.
 pub(super) type Bands = [u32; BANDS];
 
@@ -103,6 +118,13 @@ mod tests {
         assert_eq!(jaccard(&set("a b c d"), &set("a b c d e")), 2.0 / 3.0);
         assert_eq!(jaccard(&set("a b c"), &set("c b a")), 0.0);
         assert_eq!(jaccard(&[], &[]), 1.0);
+    }
+
+    #[test]
+    fn near_duplicates_share_most_triples() {
+        let near = NearDuplicates::of(&words(0..100));
+        assert!(near.contain(&words(0..100)) && near.contain(&words(8..108)));
+        assert!(!near.contain(&words(60..160)) && !near.contain(""));
     }
 
     #[test]

@@ -140,6 +140,10 @@ impl TextEncoder for Bm25Encoder {
         };
         Ok(texts.par_iter().map(query).collect())
     }
+
+    fn token_names(&self) -> Vec<String> {
+        self.vocabulary.tokens().to_vec()
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,20 @@ impl ComputeArguments {
         }
         Ok(encoder)
     }
+
+    /// What decides about a vector besides files.
+    pub fn vector_options(&self) -> String {
+        let Self {
+            device,
+            activation,
+            idf: _,
+            max_length,
+            batch_tokens,
+            precision,
+            prune_ratio,
+        } = self;
+        format!("{device:?} {activation:?} {max_length} {batch_tokens} {precision} {prune_ratio:?}")
+    }
 }
 
 fn describe(notes: &LoadNotes) -> Vec<String> {

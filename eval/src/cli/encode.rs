@@ -1,15 +1,14 @@
 //! `encode`.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use eval::encode::{EncodeJob, Route, Shard};
 
 use super::compute::ComputeArguments;
+use super::fingerprint;
 use super::progress::{Progress, count_lines};
 use super::{notice, positive};
 
@@ -121,49 +120,15 @@ impl EncodeArguments {
 
     /// A checksum over everything that decides what the output is, the input's name aside.
     fn fingerprint(&self) -> Result<u32> {
-        let mut hasher = crc32fast::Hasher::new();
-        let ComputeArguments {
-            device,
-            activation,
-            max_length,
-            batch_tokens,
-            precision,
-            prune_ratio,
-            idf,
-        } = &self.compute;
+        let vectors = self.compute.vector_options();
         let options = format!(
-            "{:?} {:?} {:?} {device:?} {activation:?} {max_length} {batch_tokens} {precision} {prune_ratio:?}",
+            "{:?} {:?} {:?} {vectors}",
             self.route, self.top_k, self.shard
         );
-        hasher.update(options.as_bytes());
-        let mut files: Vec<PathBuf> = fs::read_dir(&self.model)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(|| format!("cannot list {}", self.model.display()))?;
-        files.retain(|path| path.is_file());
-        files.sort();
-        for path in files.iter().chain(idf) {
-            add_file(&mut hasher, path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-        }
-        Ok(hasher.finalize())
+        let mut files = fingerprint::files_of(&self.model)?;
+        files.extend(self.compute.idf.clone());
+        fingerprint::of(&options, &files)
     }
-}
-
-fn add_file(hasher: &mut crc32fast::Hasher, path: &Path) -> io::Result<()> {
-    struct Update<'a>(&'a mut crc32fast::Hasher);
-    impl io::Write for Update<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut reader = io::BufReader::with_capacity(1 << 20, fs::File::open(path)?);
-    io::copy(&mut reader, &mut Update(hasher))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod beir;
 mod compute;
 mod encode;
 mod explain;
+mod fingerprint;
 mod metrics;
 mod mine;
 mod progress;

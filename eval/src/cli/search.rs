@@ -46,7 +46,7 @@ impl IndexArguments {
         if writer.is_empty() {
             bail!("{}: there is no vector in it", self.input.display());
         }
-        let documents = writer.finish(&vocabulary)?;
+        let documents = writer.finish(vocabulary.tokens())?;
         progress.finish();
         notice(
             quiet,

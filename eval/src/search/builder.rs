@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::block::Block;
 use super::inverted_index::{InvertedIndex, POSTING_BYTES};
 use super::section::{Section, StringTable, StringTableBuilder};
-use super::{IndexError, Vocabulary, index_file};
+use super::{IndexError, index_file};
 
 /// Builds an [`InvertedIndex`] in memory, 16 bytes per non-zero weight at its peak.
 #[derive(Debug, Default)]
@@ -106,23 +106,27 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Number of documents so far.
+    pub fn len(&self) -> usize {
+        self.builder.len()
+    }
+
     /// Whether there is no document.
     pub fn is_empty(&self) -> bool {
         self.builder.is_empty()
     }
 
-    /// Joins the blocks and puts the finished file in place; `vocabulary` names the tokens. Returns the number of
-    /// documents.
+    /// Joins the blocks and puts the finished file in place; `tokens` are the tokens' names, each another. Returns the
+    /// number of documents.
     ///
     /// # Errors
     ///
     /// If two documents have the same id, or writing fails; then an older index in the folder stays as it was.
-    pub fn finish(mut self, vocabulary: &Vocabulary) -> Result<usize, IndexError> {
+    pub fn finish(mut self, tokens: &[String]) -> Result<usize, IndexError> {
         self.put_block_aside()
             .map_err(|cause| self.write_error(cause))?;
         let documents = std::mem::take(&mut self.builder.documents).finish();
         refuse_duplicates(&documents)?;
-        let tokens = vocabulary.tokens();
         let mut offsets = vec![0; tokens.len() + 1];
         for token in 0..tokens.len() {
             let count: u64 = self
@@ -225,7 +229,7 @@ fn refuse_duplicates(documents: &StringTable) -> Result<(), IndexError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::Searcher;
+    use crate::search::{Searcher, Vocabulary};
 
     #[test]
     fn duplicate_ids_are_refused_with_their_places() {
@@ -262,7 +266,7 @@ mod tests {
             writer.add(id, vector).expect("new id");
         }
         let vocabulary = Vocabulary::from_iter((0..8).map(|token| format!("t{token}")));
-        assert_eq!(writer.finish(&vocabulary).expect("written"), 50);
+        assert_eq!(writer.finish(vocabulary.tokens()).expect("written"), 50);
         let (memory, disk) = (
             builder.finish().expect("unique ids"),
             InvertedIndex::open(dir.path()).expect("just written"),

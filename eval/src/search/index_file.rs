@@ -270,7 +270,7 @@ mod tests {
                 .add(id, &vocabulary.intern_vector(entries))
                 .expect("new id");
         }
-        writer.finish(&vocabulary).expect("written");
+        writer.finish(vocabulary.tokens()).expect("written");
         std::fs::read(dir.join(INDEX_FILE)).expect("readable")
     }
 

@@ -90,9 +90,18 @@ impl InvertedIndex {
         lengths
     }
 
+    /// The `k` best documents for each query, as numbers with scores, best first, in the order of `queries`.
+    pub fn best(&self, queries: &[SparseVector], k: usize) -> Vec<Vec<(u32, f32)>> {
+        let scores = || vec![0.0; self.num_documents()];
+        queries
+            .par_iter()
+            .map_init(scores, |scores, query| self.best_of_one(query, k, scores))
+            .collect()
+    }
+
     /// Term at a time in ascending order of token, so that a score is the same float32 sum as
     /// [`SparseVector::dot`]. `scores` is all zero before and after.
-    fn search_one(&self, query: &SparseVector, k: usize, scores: &mut [f32]) -> Vec<Hit> {
+    fn best_of_one(&self, query: &SparseVector, k: usize, scores: &mut [f32]) -> Vec<(u32, f32)> {
         for (token, query_weight) in query.iter() {
             for (doc, weight) in self.postings(token) {
                 scores[doc as usize] += query_weight * weight;
@@ -100,21 +109,19 @@ impl InvertedIndex {
         }
         let best = top_k(scores, k, |doc| self.document_id(doc));
         scores.fill(0.0);
-        best.into_iter()
-            .map(|(doc, score)| Hit {
-                id: self.document_id(doc).to_owned(),
-                score,
-            })
-            .collect()
+        best
     }
 }
 
 impl Searcher for InvertedIndex {
     fn search(&self, queries: &[SparseVector], k: usize) -> Result<Vec<Vec<Hit>>, SearchError> {
-        let scores = || vec![0.0; self.num_documents()];
-        Ok(queries
-            .par_iter()
-            .map_init(scores, |scores, query| self.search_one(query, k, scores))
+        let hit = |(doc, score)| Hit {
+            id: self.document_id(doc).to_owned(),
+            score,
+        };
+        let best = self.best(queries, k).into_iter();
+        Ok(best
+            .map(|hits| hits.into_iter().map(hit).collect())
             .collect())
     }
 }

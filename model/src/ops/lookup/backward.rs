@@ -27,9 +27,9 @@ impl<B: Backend> Backward<B, 1> for LookupBackward {
         let State { table, ids } = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let [Some(parent)] = ops.parents else { return };
-        let so_far = grads.remove::<B>(&table).unwrap_or_else(|| {
-            B::float_zeros(table.shape(), &grad.device(), grad.dtype().into())
-        });
+        let so_far = grads
+            .remove::<B>(&table)
+            .unwrap_or_else(|| B::float_zeros(table.shape(), &grad.device(), grad.dtype().into()));
         let sum = B::float_select_assign(so_far, 0, ids, grad, IndexingUpdateOp::Add);
         grads.register::<B>(parent.id, sum);
     }
@@ -43,7 +43,11 @@ impl<B: LookupOps, C: CheckpointStrategy> LookupOps for Autodiff<B, C> {
         };
         let nodes = [table.node()];
         let rows = B::lookup(table.into_primitive(), ids);
-        match LookupBackward.prepare::<C>(nodes).compute_bound().stateful() {
+        match LookupBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish(state, rows),
             OpsKind::UnTracked(prep) => prep.finish(rows),
         }
