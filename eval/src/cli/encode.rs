@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use data::Hub;
+use data::hub::Files;
 use eval::encode::{EncodeJob, Route, Shard};
 
 use super::compute::ComputeArguments;
@@ -23,10 +25,10 @@ use super::{notice, positive};
                         --output vectors.jsonl.zst"
 )]
 pub struct EncodeArguments {
-    /// Model directory
+    /// Model directory or Hub id (ORG/NAME[@REVISION])
     #[arg(long)]
     model: PathBuf,
-    /// JSON lines, plain, .gz, .zst, or - for standard input
+    /// JSON lines, plain, .gz, .zst, or - for standard input; may begin with hf://
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// JSON lines, plain, .gz, .zst, or - for standard output
@@ -75,15 +77,17 @@ impl FromStr for ShardName {
 
 impl EncodeArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let encoder = self.compute.load(&self.model, quiet)?;
+        let hub = Hub::for_command_line(quiet);
+        let model = hub.model(&self.model, Files::Model)?;
+        let encoder = self.compute.load(&model, quiet)?;
+        let input = hub.data(&self.input)?;
         let Shard { index, count } = self.shard.0;
-        let total =
-            count_lines(&self.input).map(|lines| lines.saturating_sub(index).div_ceil(count));
+        let total = count_lines(&input).map(|lines| lines.saturating_sub(index).div_ceil(count));
         let progress = Progress::new("encoding", total, quiet);
         let job = EncodeJob {
             encoder: &encoder,
             tokenizer: encoder.tokenizer(),
-            input: &self.input,
+            input: &input,
             output: &self.output,
             route: match self.route {
                 RouteName::Document => Route::Document,
@@ -92,7 +96,7 @@ impl EncodeArguments {
             shard: self.shard.0,
             top_k: self.top_k,
             prune_ratio: self.compute.prune_ratio,
-            fingerprint: self.fingerprint()?,
+            fingerprint: self.fingerprint(&model, &hub)?,
         };
         let mut announced = false;
         let done = job.run(&mut |state| {
@@ -120,7 +124,7 @@ impl EncodeArguments {
     }
 
     /// A checksum over everything that decides what the output is, the input's name aside.
-    fn fingerprint(&self) -> Result<u32> {
+    fn fingerprint(&self, model: &Path, hub: &Hub) -> Result<u32> {
         let mut hasher = crc32fast::Hasher::new();
         let ComputeArguments {
             device,
@@ -129,19 +133,19 @@ impl EncodeArguments {
             batch_tokens,
             precision,
             prune_ratio,
-            idf,
+            idf: _,
         } = &self.compute;
         let options = format!(
             "{:?} {:?} {:?} {device:?} {activation:?} {max_length} {batch_tokens} {precision} {prune_ratio:?}",
             self.route, self.top_k, self.shard
         );
         hasher.update(options.as_bytes());
-        let mut files: Vec<PathBuf> = fs::read_dir(&self.model)
+        let mut files: Vec<PathBuf> = fs::read_dir(model)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(|| format!("cannot list {}", self.model.display()))?;
+            .with_context(|| format!("cannot list {}", model.display()))?;
         files.retain(|path| path.is_file());
         files.sort();
-        for path in files.iter().chain(idf) {
+        for path in files.iter().chain(&self.compute.idf(hub)?) {
             add_file(&mut hasher, path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use data::Hub;
 use data::beir::BeirDir;
 use data::output::AtomicFile;
 use eval::bm25::{Bm25Encoder, Bm25Params};
@@ -11,7 +12,7 @@ use eval::mine::{PairSource, mine};
 use eval::text_encoder::TextEncoder;
 
 use super::compute::ComputeArguments;
-use super::progress::{Progress, count_documents};
+use super::progress::{Progress, count_lines};
 use super::{notice, positive};
 
 #[derive(Debug, Args)]
@@ -24,10 +25,10 @@ use super::{notice, positive};
                         --output titles.jsonl"
 )]
 pub struct MineArguments {
-    /// Model directory, or bm25
+    /// Model directory, Hub id (ORG/NAME[@REVISION]), or bm25
     #[arg(long)]
     model: PathBuf,
-    /// BEIR directory
+    /// BEIR directory; may begin with hf://
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Which judgements
@@ -63,7 +64,7 @@ enum QuerySource {
 
 impl MineArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let dir = BeirDir::open(&self.data)?;
+        let dir = BeirDir::open(&Hub::for_command_line(quiet).data(&self.data)?)?;
         let encoder: Box<dyn TextEncoder> = match self.model.to_str() {
             Some("bm25") => Box::new(Bm25Encoder::fit(&dir, Bm25Params::default())?),
             _ => Box::new(self.compute.load(&self.model, quiet)?),
@@ -78,7 +79,7 @@ impl MineArguments {
             },
         };
         let mut file = AtomicFile::create(&self.output)?;
-        let progress = Progress::new("indexing", count_documents(&self.data), quiet);
+        let progress = Progress::new("indexing", count_lines(dir.corpus_path()), quiet);
         progress.update(0);
         let update = |documents| progress.update(documents);
         let summary = mine(
