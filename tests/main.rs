@@ -3,6 +3,7 @@
 //! * [`golden`]: numbers made by the reference code, read from `fixtures/` or the folder that `ELLZERO_GOLDEN` names.
 //! * [`end_to_end`]: real data and weights, batch invariance, reproducible and resumed training, other tools.
 //! * [`cli`]: the binaries, with good and bad input.
+//! * [`hub`]: downloads, from a server on this machine.
 //! * `wgpu`: one forward pass, one training step and the kernels on a GPU driver (feature `wgpu`).
 //!
 //! `cargo test -p tests golden` runs one of them. What a machine lacks is skipped with a line that says so
@@ -13,6 +14,7 @@ mod compare;
 mod end_to_end;
 mod fixture;
 mod golden;
+mod hub;
 mod needs;
 mod weights;
 #[cfg(feature = "wgpu")]

@@ -50,7 +50,7 @@ macro_rules! keys {
 }
 
 keys! {
-    /// A model directory, or a Hub id.
+    /// A model directory, or a Hub id, `ORG/NAME[@REVISION]`.
     model_name_or_path: String,
     /// Where the tokenizer comes from (default: the model).
     tokenizer_name: String,
@@ -58,7 +58,7 @@ keys! {
     init_from_scratch: bool,
     /// Queries are looked up in the IDF table, no model runs (default: true).
     inf_free: bool,
-    /// The IDF table; `"null"` is null.
+    /// The IDF table, which may be an address of the Hub, `hf://...`; `"null"` is null.
     idf_path: String,
     /// Train the IDF table (default: false).
     idf_requires_grad: bool,
@@ -80,9 +80,9 @@ keys! {
     /// Parts of the model that are not trained, by their path, as `head.transform` (default: none). Ours.
     freeze: Vec<String>,
 
-    /// One data set: a JSON lines file or a save_to_disk directory.
+    /// One data set: a JSON lines or Parquet file, a save_to_disk directory, or the address of one, `hf://...`.
     train_file: String,
-    /// A folder of data sets.
+    /// A folder of data sets, or its address.
     train_file_dir: String,
     /// kd, posnegs (default: kd).
     data_type: String,
@@ -178,7 +178,7 @@ keys! {
     save_steps: usize,
     /// Checkpoints kept (default: all).
     save_total_limit: usize,
-    /// BEIR directories to evaluate on (default: none). Ours.
+    /// BEIR directories to evaluate on, or their addresses (default: none). Ours.
     eval_data: Vec<String>,
     /// steps, no (default: steps where eval_steps is given).
     eval_strategy: String,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::dataset::DatasetError;
+use crate::hub;
 use crate::input::{self, InputError, Lines};
 use crate::jsonl::describe;
 use crate::passages::Passages;
@@ -137,12 +138,13 @@ impl BeirDir {
         &self.queries
     }
 
-    /// The directory's own name, for reports.
+    /// The directory's own name, for reports; that of its repository for a snapshot of the Hub.
     pub fn name(&self) -> String {
         let absolute = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
-        absolute
-            .file_name()
-            .map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+        let own_name = || absolute.file_name();
+        hub::snapshot_name(&absolute).unwrap_or_else(|| {
+            own_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+        })
     }
 
     /// Streams the corpus in file order.

@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use data::beir::{BeirDir, Documents};
+use data::hub::Files;
 use data::output::AtomicFile;
 use data::qrels::UnknownIds;
-use data::{Dataset, DocumentFrequencies, Idf, Tokenizer};
+use data::{Dataset, DocumentFrequencies, Hub, Idf, Tokenizer};
 
 use crate::progress::Progress;
-use prepare::{DedupArgs, MsmarcoArgs, SampleArgs, SplitArgs, TitlesArgs};
+use prepare::{BeirArgs, DedupArgs, MsmarcoArgs, SampleArgs, SplitArgs, TitlesArgs};
 
 /// Prepares and examines training data.
 #[derive(Debug, Parser)]
@@ -36,6 +37,7 @@ enum Command {
     Idf(IdfArgs),
     Convert(ConvertArgs),
     Inspect(InspectArgs),
+    Beir(BeirArgs),
     QueriesFromTitles(TitlesArgs),
     Sample(SampleArgs),
     Split(SplitArgs),
@@ -46,15 +48,15 @@ enum Command {
 /// Compute the IDF table of a corpus: the query weights of an inference-free model
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  ellzero-data idf --corpus scifact/corpus.jsonl --tokenizer bert-base-uncased/ \
+    after_help = "Example:\n  ellzero-data idf --corpus scifact/corpus.jsonl --tokenizer google-bert/bert-base-uncased \
                         --output idf.json\n\nThe weight of a token is ln(1 + (N - df + 0.5) / (df + 0.5)), and 1 for \
                         tokens that occur nowhere."
 )]
 struct IdfArgs {
-    /// JSON lines {"_id" or "id", "title"?, "text"}; may end in .gz or .zst, - is standard input
+    /// JSON lines {"_id" or "id", "title"?, "text"}; may end in .gz or .zst, or begin with hf://; - is standard input
     #[arg(long, value_name = "FILE")]
     corpus: PathBuf,
-    /// Model directory, or a tokenizer.json or vocab.txt
+    /// Model directory, Hub id (ORG/NAME[@REVISION]), or a tokenizer.json or vocab.txt
     #[arg(long, value_name = "MODEL")]
     tokenizer: PathBuf,
     /// Where to write token -> weight; - is standard output
@@ -70,7 +72,8 @@ struct IdfArgs {
                         ellzero-data convert --input train-00000-of-00001.parquet --output train.jsonl"
 )]
 struct ConvertArgs {
-    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input)
+    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input); may begin with
+    /// hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// A .jsonl file (.gz, .zst, - for standard output) or a .parquet file, or else a new directory
@@ -81,16 +84,17 @@ struct ConvertArgs {
 /// Show kind, columns, number of rows, first rows and lengths of a data set
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  ellzero-data inspect data/msmarco_ft --tokenizer bert-base-uncased/"
+    after_help = "Examples:\n  ellzero-data inspect data/msmarco_ft --tokenizer google-bert/bert-base-uncased\n  \
+                        ellzero-data inspect hf://datasets/BeIR/scifact/corpus.jsonl.gz"
 )]
 struct InspectArgs {
-    /// A save_to_disk directory, a Parquet or JSON lines file, or a BEIR directory
+    /// A save_to_disk directory, a Parquet or JSON lines file, or a BEIR directory; may begin with hf://
     path: PathBuf,
     /// Rows to show
     #[arg(long, value_name = "N", default_value_t = 2)]
     rows: usize,
-    /// Measure texts in tokens (special tokens included) instead of words: a model directory, tokenizer.json or
-    /// vocab.txt
+    /// Measure texts in tokens (special tokens included) instead of words: a model directory, Hub id,
+    /// tokenizer.json or vocab.txt
     #[arg(long, value_name = "MODEL")]
     tokenizer: Option<PathBuf>,
 }
@@ -103,36 +107,38 @@ pub fn run(cli: Cli) -> Result<()> {
             .build_global()
             .context("cannot start the threads")?;
     }
+    let (hub, quiet) = (Hub::for_command_line(cli.quiet), cli.quiet);
     match cli.command {
-        Command::Idf(args) => idf(&args, cli.quiet),
-        Command::Convert(args) => convert(&args, cli.quiet),
-        Command::Inspect(args) => inspect(&args),
-        Command::QueriesFromTitles(args) => args.run(cli.quiet),
-        Command::Sample(args) => args.run(cli.quiet),
-        Command::Split(args) => args.run(cli.quiet),
-        Command::Dedup(args) => args.run(cli.quiet),
-        Command::Msmarco(args) => args.run(cli.quiet),
+        Command::Idf(args) => idf(&args, &hub, quiet),
+        Command::Convert(args) => convert(&args, &hub, quiet),
+        Command::Inspect(args) => inspect(&args, &hub),
+        Command::Beir(args) => args.run(&hub, quiet),
+        Command::QueriesFromTitles(args) => args.run(&hub, quiet),
+        Command::Sample(args) => args.run(&hub, quiet),
+        Command::Split(args) => args.run(&hub, quiet),
+        Command::Dedup(args) => args.run(&hub, quiet),
+        Command::Msmarco(args) => args.run(&hub, quiet),
     }
 }
 
-fn tokenizer(path: &Path) -> Result<Tokenizer> {
+fn tokenizer_at(path: &Path, hub: &Hub) -> Result<Tokenizer> {
+    let path = hub.model(path, Files::Tokenizer)?;
     let tokenizer = if path.is_file() {
-        Tokenizer::from_file(path)
+        Tokenizer::from_file(&path)
     } else {
-        Tokenizer::from_dir(path)
+        Tokenizer::from_dir(&path)
     };
     Ok(tokenizer?)
 }
 
-fn idf(args: &IdfArgs, quiet: bool) -> Result<()> {
-    let tokenizer = tokenizer(&args.tokenizer)?;
+fn idf(args: &IdfArgs, hub: &Hub, quiet: bool) -> Result<()> {
+    let tokenizer = tokenizer_at(&args.tokenizer, hub)?;
+    let corpus = hub.data(&args.corpus)?;
     let mut progress = Progress::new("documents", quiet);
-    let texts = Documents::open(&args.corpus)?
-        .ids_unchecked()
-        .map(|document| {
-            progress.advance();
-            Ok::<_, anyhow::Error>(document?.contents())
-        });
+    let texts = Documents::open(&corpus)?.ids_unchecked().map(|document| {
+        progress.advance();
+        Ok::<_, anyhow::Error>(document?.contents())
+    });
     let frequencies = DocumentFrequencies::count(texts, &tokenizer)?;
     anyhow::ensure!(
         frequencies.documents > 0,
@@ -153,21 +159,24 @@ fn idf(args: &IdfArgs, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-fn convert(args: &ConvertArgs, quiet: bool) -> Result<()> {
+fn convert(args: &ConvertArgs, hub: &Hub, quiet: bool) -> Result<()> {
+    let input = hub.data(&args.input)?;
     let mut progress = Progress::new("rows", quiet);
-    data::convert::convert(&args.input, &args.output, &mut || progress.advance())?;
+    data::convert::convert(&input, &args.output, &mut || progress.advance())?;
     progress.finish(&format!("written to {}", args.output.display()));
     Ok(())
 }
 
-fn inspect(args: &InspectArgs) -> Result<()> {
-    let tokenizer = args.tokenizer.as_deref().map(tokenizer).transpose()?;
+fn inspect(args: &InspectArgs, hub: &Hub) -> Result<()> {
+    let tokenizer = args.tokenizer.as_deref();
+    let tokenizer = tokenizer.map(|path| tokenizer_at(path, hub)).transpose()?;
+    let path = hub.data(&args.path)?;
     let mut out = AtomicFile::create(Path::new("-"))?;
-    if !BeirDir::is_at(&args.path) {
-        inspect_dataset(&args.path, args.rows, tokenizer.as_ref(), &mut out)?;
+    if !BeirDir::is_at(&path) {
+        inspect_dataset(&path, args.rows, tokenizer.as_ref(), &mut out)?;
         return Ok(out.finish()?);
     }
-    let beir = BeirDir::open(&args.path)?;
+    let beir = BeirDir::open(&path)?;
     for (title, path) in [
         ("corpus", beir.corpus_path()),
         ("queries", beir.queries_path()),

@@ -6,6 +6,7 @@ mod column_type;
 pub mod convert;
 pub mod dataset;
 pub mod hf_dataset;
+pub mod hub;
 pub mod idf;
 pub mod input;
 pub mod inspect;
@@ -27,6 +28,7 @@ pub mod train_data;
 
 pub use batch::{BatchLimit, TokenBatch, bucket};
 pub use dataset::{Dataset, DatasetError};
+pub use hub::{Hub, HubError};
 pub use idf::{DocumentFrequencies, Idf, IdfCoverage, IdfError};
 pub use passages::Passages;
 pub use preprocess::preprocess;

@@ -1,5 +1,6 @@
 //! From raw text to training data: data sets made of others.
 
+mod collection;
 mod dedup;
 mod msmarco;
 mod near;
@@ -19,6 +20,7 @@ use crate::beir::BeirError;
 use crate::dataset::DatasetError;
 use crate::output::OutputError;
 
+pub use collection::{CollectionCounts, collection};
 pub use dedup::{DedupCounts, dedup};
 pub use msmarco::{JoinCounts, JoinKind, join_id_lists, repair};
 pub use near::NearDuplicates;

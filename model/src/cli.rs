@@ -9,7 +9,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use configs::Activation;
-use data::{Idf, Tokenizer};
+use data::hub::Files;
+use data::{Hub, Idf, Tokenizer};
 use model::device::{DeviceChoice, select};
 use model::hf::{self, ExportOptions, ImportOptions, ImportReport, Layout, WeightType};
 use model::{EncoderConfig, Family, MaskedLm};
@@ -31,9 +32,12 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say what a model directory holds, and what is missing from it or unused
-    #[command(after_help = "Example:\n  ellzero-model inspect outputs/scifact/final")]
+    #[command(
+        after_help = "Examples:\n  ellzero-model inspect outputs/scifact/final\n  \
+                            ellzero-model inspect opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini"
+    )]
     Inspect {
-        /// Model directory
+        /// Model directory or Hub id (ORG/NAME[@REVISION])
         model: PathBuf,
     },
     /// Write a model directory anew, for transformers and other readers
@@ -46,7 +50,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ExportArguments {
-    /// Model directory
+    /// Model directory or Hub id (ORG/NAME[@REVISION])
     model: PathBuf,
     /// Directory to create
     #[arg(long, value_name = "DIR")]
@@ -58,7 +62,7 @@ struct ExportArguments {
     /// f32, f16 or bf16 [default: as the model's weights are stored]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<WeightType>,
-    /// Query token weights [default: the model's idf.json; without one, queries run the model]
+    /// Query token weights, may begin with hf:// [default: the model's idf.json; without one, queries run the model]
     #[arg(long, value_name = "FILE")]
     idf: Option<PathBuf>,
     /// Activation to record [default: the model's own; relu where it states none]
@@ -111,7 +115,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let device = select(DeviceChoice::Cpu)?;
     match &arguments.command {
-        Command::Inspect { model } => print(&inspect(model, &device)?),
+        Command::Inspect { model } => {
+            let hub = Hub::for_command_line(arguments.quiet);
+            print(&inspect(&hub.model(model, Files::Model)?, &device)?)
+        }
         Command::Export(export) => run_export(export, arguments.quiet, &device),
     }
 }
@@ -130,7 +137,8 @@ fn run_export(arguments: &ExportArguments, quiet: bool, device: &Device) -> Resu
             eprintln!("{text}");
         }
     };
-    let source = &arguments.model;
+    let hub = Hub::for_command_line(quiet);
+    let source = &hub.model(&arguments.model, Files::Model)?;
     let import = ImportOptions {
         head_threshold: arguments.head_threshold,
         dropout: None,
@@ -143,7 +151,10 @@ fn run_export(arguments: &ExportArguments, quiet: bool, device: &Device) -> Resu
         ));
     }
     let tokenizer = Tokenizer::from_dir(source)?;
-    let idf_path = arguments.idf.clone().or_else(|| own_idf(source));
+    let idf_path = match &arguments.idf {
+        Some(path) => Some(hub.data(path)?),
+        None => own_idf(source),
+    };
     let idf = idf_path
         .map(|path| Idf::from_file(&path, &tokenizer))
         .transpose()?;

@@ -94,10 +94,16 @@ pub struct Run {
 pub fn ellzero<S: AsRef<OsStr>>(tool: &str, arguments: &[S]) -> Run {
     let mut command = Command::new(path(&format!("ellzero-{tool}")));
     command.args(arguments).stdin(Stdio::null());
-    // The Hub is never asked, and progress is not drawn.
-    command
-        .env("HF_HUB_OFFLINE", "1")
-        .env_remove("RUST_BACKTRACE");
+    // The Hub is never asked, whatever this machine knows of it, and progress is not drawn.
+    for variable in [
+        "HF_TOKEN",
+        "HF_HUB_CACHE",
+        "HF_TOKEN_PATH",
+        "RUST_BACKTRACE",
+    ] {
+        command.env_remove(variable);
+    }
+    command.env("HF_HUB_OFFLINE", "1");
     let words = arguments.iter().map(|word| word.as_ref().to_string_lossy());
     let line = format!("ellzero-{tool} {}", words.collect::<Vec<_>>().join(" "));
     Run { command, line }
@@ -107,6 +113,12 @@ impl Run {
     /// Runs in this folder.
     pub fn within(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
         self
     }
 

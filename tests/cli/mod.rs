@@ -1,7 +1,7 @@
 //! The binaries, run as a user runs them.
 
 mod bad_data;
-mod bad_input;
+pub mod bad_input;
 mod bad_model;
 mod bad_rankings;
 mod bad_training;

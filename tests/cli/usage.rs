@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "data idf",
     "data convert",
     "data inspect",
+    "data beir",
     "data queries-from-titles",
     "data sample",
     "data split",

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use configs::LoadedConfig;
+use data::Hub;
 use model::device::{DeviceChoice, select};
 use tracing::{info, warn};
 use train::memory::available_memory_mib;
 use train::metrics::{EvalFigures, stored_evaluation};
-use train::{Outcome, RunDir, Setup, Start, TrainState, train};
+use train::{Outcome, RunDir, Setup, Start, TrainState, fetch, train};
 
 use crate::logging::Logging;
 use crate::progress::Progress;
@@ -74,7 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = Start::of(&config);
     let checkpoint = dir.check(start)?;
     let device = select(arguments.device)?;
-    let (setup, state) = Setup::load(&config, &device, checkpoint.as_deref())?;
+    let fetched = fetch(&config, &Hub::for_command_line(arguments.quiet))?;
+    fetched.notes.iter().for_each(|note| info!("{note}"));
+    let (setup, state) = Setup::load(&fetched.local, &device, checkpoint.as_deref())?;
     setup.notes.iter().for_each(|note| info!("{note}"));
     setup.warnings.iter().for_each(|warning| warn!("{warning}"));
     check_memory(&setup);
@@ -85,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    dir.create(start, &fs::read(&path)?, &config)?;
+    dir.create(start, &fs::read(&path)?, &fetched.pinned)?;
     logging.open_file(&dir.log())?;
     if let Some(checkpoint) = &checkpoint {
         info!(

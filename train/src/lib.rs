@@ -1,6 +1,6 @@
 //! Training of inference-free learned sparse retrievers.
 //!
-//! [`setup`] loads and checks what a recipe names, [`trainer`] is the loop, [`step`] what it differentiates,
+//! [`fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`trainer`] is the loop, [`step`] what it differentiates,
 //! [`loss`] the objective, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`] what
 //! is left on the disk. The library never prints: an [`Observer`] is told what happens.
 
@@ -8,6 +8,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod error;
 pub mod evaluation;
+pub mod fetch;
 pub mod figures;
 mod freeze;
 pub mod grad_cache;
@@ -22,6 +23,7 @@ pub mod step;
 pub mod trainer;
 
 pub use error::TrainError;
+pub use fetch::{Fetched, fetch};
 pub use run_dir::{RunDir, Start};
 pub use setup::{Setup, TrainState};
 pub use trainer::{Observer, Outcome, train};

@@ -20,7 +20,7 @@ pub(super) fn read(
         .ok_or_else(|| ConfigError::Missing {
             path: raw.path.clone(),
             key: "model_name_or_path",
-            advice: "name the model directory to start from",
+            advice: "name the model to start from: a directory, or a Hub id",
         })?;
     let in_0_1 = |value: f64| (0.0..1.0).contains(&value);
     raw.require(

@@ -5,10 +5,41 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use data::Hub;
 use data::beir::BeirDir;
 use data::prepare::{self, JoinKind, Parts};
 
 use crate::progress::Progress;
+
+/// Put a BEIR directory together of documents, queries and judgements that are apart, as on the Hub
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  ellzero-data beir --data hf://datasets/BeIR/scifact --qrels hf://datasets/BeIR/scifact-qrels \
+                        --output beir/scifact"
+)]
+pub struct BeirArgs {
+    /// Folder with corpus and queries, each a JSON lines file (.gz, .zst) or a Parquet file, or a folder of them; may
+    /// begin with hf://
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Folder with SPLIT.tsv, in itself or in its folder qrels; may begin with hf://
+    #[arg(long, value_name = "PATH")]
+    qrels: PathBuf,
+    /// A new directory
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+impl BeirArgs {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
+        let (data, qrels) = (hub.data(&self.data)?, hub.data(&self.qrels)?);
+        let mut progress = Progress::new("rows", quiet);
+        let on_row = &mut || progress.advance();
+        let counts = prepare::collection(&data, &qrels, &self.output, on_row)?;
+        progress.finish(&counts.to_string());
+        Ok(())
+    }
+}
 
 /// Make training data of a corpus without queries: each document's title asks for its text
 #[derive(Debug, Args)]
@@ -19,7 +50,7 @@ use crate::progress::Progress;
                         random ones: ellzero-eval mine --model bm25 --data titles/ --split train"
 )]
 pub struct TitlesArgs {
-    /// JSON lines {"_id" or "id", "title", "text"}; may end in .gz or .zst, - is standard input
+    /// JSON lines {"_id" or "id", "title", "text"}; may end in .gz or .zst, or begin with hf://; - is standard input
     #[arg(long, value_name = "FILE")]
     corpus: PathBuf,
     /// posnegs: a JSON lines file (.gz, .zst, - for standard output); beir: a new directory
@@ -45,12 +76,12 @@ enum TitleFormat {
 }
 
 impl TitlesArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
         anyhow::ensure!(
             self.format == TitleFormat::Posnegs || self.negatives.is_none(),
             "--negatives is for --format posnegs; a BEIR directory has no negatives"
         );
-        let (corpus, output) = (&self.corpus, &self.output);
+        let (corpus, output) = (&hub.data(&self.corpus)?, &self.output);
         let mut progress = Progress::new("rows", quiet);
         let on_row = &mut || progress.advance();
         let counts = match self.format {
@@ -74,7 +105,7 @@ impl TitlesArgs {
     after_help = "Example:\n  ellzero-data sample --input corpus.jsonl.zst --output some.jsonl --count 10000 --seed 1"
 )]
 pub struct SampleArgs {
-    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
+    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory; may begin with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// JSON lines (.gz, .zst, - for standard output)
@@ -89,10 +120,11 @@ pub struct SampleArgs {
 }
 
 impl SampleArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
+        let input = hub.data(&self.input)?;
         let mut progress = Progress::new("rows", quiet);
         let on_row = &mut || progress.advance();
-        let counts = prepare::sample(&self.input, &self.output, self.count, self.seed, on_row)?;
+        let counts = prepare::sample(&input, &self.output, self.count, self.seed, on_row)?;
         progress.finish(&format!("drawn out of {}", counts.rows));
         Ok(())
     }
@@ -106,7 +138,7 @@ impl SampleArgs {
                         and the rows of a query stay together."
 )]
 pub struct SplitArgs {
-    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
+    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory; may begin with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// A new directory, for PART.jsonl of each part
@@ -124,10 +156,11 @@ pub struct SplitArgs {
 }
 
 impl SplitArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
+        let input = hub.data(&self.input)?;
         let mut progress = Progress::new("rows", quiet);
         let counts = prepare::split(
-            &self.input,
+            &input,
             &self.output_dir,
             &self.parts,
             self.key.as_deref(),
@@ -150,7 +183,7 @@ impl SplitArgs {
                         found by MinHash with a probability of 99.8 % at the threshold, more above it)."
 )]
 pub struct DedupArgs {
-    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
+    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory; may begin with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// JSON lines (.gz, .zst, - for standard output)
@@ -165,10 +198,11 @@ pub struct DedupArgs {
 }
 
 impl DedupArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
+        let input = hub.data(&self.input)?;
         let mut progress = Progress::new("rows", quiet);
         let on_row = &mut || progress.advance();
-        let counts = prepare::dedup(&self.input, &self.output, &self.columns, self.near, on_row)?;
+        let counts = prepare::dedup(&input, &self.output, &self.columns, self.near, on_row)?;
         let near = if self.near {
             format!(", {} near duplicates", counts.near)
         } else {
@@ -204,7 +238,7 @@ pub struct MsmarcoArgs {
     )]
     data: Option<PathBuf>,
     /// Rows {"query": id, "docs": [id, ...], "scores"?}, as opensearch-project/msmarco-hard-negatives has them: JSON
-    /// lines, Parquet, or a save_to_disk directory
+    /// lines, Parquet, or a save_to_disk directory; may begin with hf://
     #[arg(long, value_name = "PATH", requires = "data")]
     lists: Option<PathBuf>,
     /// What the lists become
@@ -235,9 +269,9 @@ enum Kind {
 }
 
 impl MsmarcoArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
         let (Some(data), Some(lists)) = (&self.data, &self.lists) else {
-            return self.pairs_from_questions(quiet);
+            return self.pairs_from_questions(hub, quiet);
         };
         let kind = match self.kind {
             Kind::Kd => JoinKind::Kd,
@@ -245,18 +279,20 @@ impl MsmarcoArgs {
                 split: self.split.clone(),
             },
         };
-        let data = BeirDir::open(data)?;
+        let (data, lists) = (BeirDir::open(&hub.data(data)?)?, hub.data(lists)?);
         let mut progress = Progress::new("lists", quiet);
         let on_list = &mut || progress.advance();
-        let counts = prepare::join_id_lists(&data, lists, &self.output, &kind, on_list)?;
+        let counts = prepare::join_id_lists(&data, &lists, &self.output, &kind, on_list)?;
         progress.finish(&counts.to_string());
         Ok(())
     }
 
-    fn pairs_from_questions(&self, quiet: bool) -> Result<()> {
+    fn pairs_from_questions(&self, hub: &Hub, quiet: bool) -> Result<()> {
+        let questions = self.questions.iter().map(|path| hub.data(path));
+        let questions: Vec<PathBuf> = questions.collect::<Result<_, _>>()?;
         let mut progress = Progress::new("questions", quiet);
         let on_question = &mut || progress.advance();
-        let counts = prepare::pairs_from_questions(&self.questions, &self.output, on_question)?;
+        let counts = prepare::pairs_from_questions(&questions, &self.output, on_question)?;
         progress.finish(&format!(
             "{} rows, {} questions without a selected passage or without another",
             counts.rows, counts.without_pair

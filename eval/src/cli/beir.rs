@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use data::Hub;
 use data::beir::BeirDir;
 use data::output;
 use eval::beir::{EvalOptions, evaluate};
@@ -15,13 +16,13 @@ use eval::run_file;
 use eval::text_encoder::TextEncoder;
 
 use super::compute::ComputeArguments;
-use super::progress::{Progress, count_documents};
+use super::progress::{Progress, count_lines};
 use super::{notice, positive, print};
 
 /// Which data sets, and where results go.
 #[derive(Debug, Args)]
 struct DatasetArguments {
-    /// BEIR directories: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
+    /// BEIR directories: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; may begin with hf://
     #[arg(
         long,
         value_name = "DIR[,DIR...]",
@@ -54,7 +55,7 @@ enum Engine {
                         --output results"
 )]
 pub struct BeirArguments {
-    /// Model directory
+    /// Model directory or Hub id (ORG/NAME[@REVISION])
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]
@@ -68,7 +69,7 @@ pub struct BeirArguments {
 
 impl BeirArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let dirs = self.datasets.open()?;
+        let dirs = self.datasets.open(quiet)?;
         let encoder = self.compute.load(&self.model, quiet)?;
         let Engine::Embedded = self.engine;
         let title = self.model.display().to_string();
@@ -115,7 +116,7 @@ impl Bm25Arguments {
             b: self.b,
         };
         let title = format!("BM25 (k1 {}, b {})", self.k1, self.b);
-        let dirs = self.datasets.open()?;
+        let dirs = self.datasets.open(quiet)?;
         self.datasets.evaluate(&dirs, &title, quiet, |dir| {
             Ok(Bm25Encoder::fit(dir, params)?)
         })
@@ -124,11 +125,12 @@ impl Bm25Arguments {
 
 impl DatasetArguments {
     /// Checks all directories before any work is done.
-    fn open(&self) -> Result<Vec<BeirDir>> {
+    fn open(&self, quiet: bool) -> Result<Vec<BeirDir>> {
+        let hub = Hub::for_command_line(quiet);
         let dirs: Vec<BeirDir> = self
             .data
             .iter()
-            .map(|path| Ok(BeirDir::open(path)?))
+            .map(|path| Ok(BeirDir::open(&hub.data(path)?)?))
             .collect::<Result<_>>()?;
         let mut names = HashSet::new();
         for dir in &dirs {
@@ -157,9 +159,10 @@ impl DatasetArguments {
         encoder_for: impl Fn(&BeirDir) -> Result<E>,
     ) -> Result<()> {
         let mut reports: Vec<NamedReport> = Vec::new();
-        for (dir, path) in dirs.iter().zip(&self.data) {
+        for dir in dirs {
             let encoder = encoder_for(dir)?;
-            let progress = Progress::new(&dir.name(), count_documents(path), quiet);
+            let documents = count_lines(dir.corpus_path());
+            let progress = Progress::new(&dir.name(), documents, quiet);
             progress.update(0);
             let options = EvalOptions {
                 depth: self.depth,

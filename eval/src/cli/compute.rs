@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use configs::Activation;
-use data::BatchLimit;
+use data::hub::Files;
+use data::{BatchLimit, Hub};
 use model::device::{DeviceChoice, select};
 use model::sparse::LoadNotes;
 use model::{Precision, SparseEncoder, SparseOptions};
@@ -21,7 +22,7 @@ pub struct ComputeArguments {
     /// relu, l1_relu, l2_relu or l3_relu [default: what the model's files say, else relu]
     #[arg(long, value_name = "NAME")]
     pub activation: Option<Activation>,
-    /// Query token weights, instead of the model's idf.json
+    /// Query token weights, instead of the model's idf.json; may begin with hf://
     #[arg(long, value_name = "FILE")]
     pub idf: Option<PathBuf>,
     /// Longest text in tokens, special tokens included; longer ones are cut
@@ -39,22 +40,24 @@ pub struct ComputeArguments {
 }
 
 impl ComputeArguments {
-    /// Loads a model directory and says what was assumed.
+    /// Loads a model, from its directory or from the Hub, and says what was assumed.
     pub fn load(&self, model: &Path, quiet: bool) -> Result<SparseEncoder> {
-        if !model.is_dir() {
-            bail!("{}: no such model directory", model.display());
+        let hub = Hub::for_command_line(quiet);
+        let dir = hub.model(model, Files::Model)?;
+        if !dir.is_dir() {
+            bail!("{}: a file, expected a model directory", model.display());
         }
         let device = select(self.device)?;
         let options = SparseOptions {
             activation: self.activation,
-            idf: self.idf.clone(),
+            idf: self.idf(&hub)?,
             max_len: self.max_length,
             batch: BatchLimit::Tokens(self.batch_tokens),
             prune_ratio: self.prune_ratio,
             precision: self.precision,
             ..SparseOptions::default()
         };
-        let (encoder, notes) = SparseEncoder::load(model, &options, &device)
+        let (encoder, notes) = SparseEncoder::load(&dir, &options, &device)
             .with_context(|| format!("cannot load the model {}", model.display()))?;
         for text in describe(&notes) {
             notice(quiet, &format!("{}: {text}", model.display()));
@@ -74,6 +77,12 @@ impl ComputeArguments {
             prune_ratio,
         } = self;
         format!("{device:?} {activation:?} {max_length} {batch_tokens} {precision} {prune_ratio:?}")
+    }
+
+    /// Where the query weights are, if the model's own are not to be taken.
+    pub fn idf(&self, hub: &Hub) -> Result<Option<PathBuf>> {
+        let idf = self.idf.as_deref().map(|path| hub.data(path));
+        Ok(idf.transpose()?)
     }
 }
 

@@ -1,10 +1,12 @@
 //! `encode`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use data::Hub;
+use data::hub::Files;
 use eval::encode::{EncodeJob, Route, Shard};
 
 use super::compute::ComputeArguments;
@@ -22,10 +24,10 @@ use super::{notice, positive};
                         --output vectors.jsonl.zst"
 )]
 pub struct EncodeArguments {
-    /// Model directory
+    /// Model directory or Hub id (ORG/NAME[@REVISION])
     #[arg(long)]
     model: PathBuf,
-    /// JSON lines, plain, .gz, .zst, or - for standard input
+    /// JSON lines, plain, .gz, .zst, or - for standard input; may begin with hf://
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// JSON lines, plain, .gz, .zst, or - for standard output
@@ -74,15 +76,17 @@ impl FromStr for ShardName {
 
 impl EncodeArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let encoder = self.compute.load(&self.model, quiet)?;
+        let hub = Hub::for_command_line(quiet);
+        let model = hub.model(&self.model, Files::Model)?;
+        let encoder = self.compute.load(&model, quiet)?;
+        let input = hub.data(&self.input)?;
         let Shard { index, count } = self.shard.0;
-        let total =
-            count_lines(&self.input).map(|lines| lines.saturating_sub(index).div_ceil(count));
+        let total = count_lines(&input).map(|lines| lines.saturating_sub(index).div_ceil(count));
         let progress = Progress::new("encoding", total, quiet);
         let job = EncodeJob {
             encoder: &encoder,
             tokenizer: encoder.tokenizer(),
-            input: &self.input,
+            input: &input,
             output: &self.output,
             route: match self.route {
                 RouteName::Document => Route::Document,
@@ -91,7 +95,7 @@ impl EncodeArguments {
             shard: self.shard.0,
             top_k: self.top_k,
             prune_ratio: self.compute.prune_ratio,
-            fingerprint: self.fingerprint()?,
+            fingerprint: self.fingerprint(&model, &hub)?,
         };
         let mut announced = false;
         let done = job.run(&mut |state| {
@@ -119,14 +123,14 @@ impl EncodeArguments {
     }
 
     /// A checksum over everything that decides what the output is, the input's name aside.
-    fn fingerprint(&self) -> Result<u32> {
+    fn fingerprint(&self, model: &Path, hub: &Hub) -> Result<u32> {
         let vectors = self.compute.vector_options();
         let options = format!(
             "{:?} {:?} {:?} {vectors}",
             self.route, self.top_k, self.shard
         );
-        let mut files = fingerprint::files_of(&self.model)?;
-        files.extend(self.compute.idf.clone());
+        let mut files = fingerprint::files_of(model)?;
+        files.extend(self.compute.idf(hub)?);
         fingerprint::of(&options, &files)
     }
 }

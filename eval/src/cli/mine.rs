@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use data::Hub;
 use data::beir::BeirDir;
+use data::hub::Files;
 use eval::bm25::{Bm25Encoder, Bm25Params};
 use eval::mine::{MineJob, MineProgress, MineSummary, PairSource, Selection};
 use eval::search::INDEX_FILE;
@@ -13,7 +15,7 @@ use eval::text_encoder::TextEncoder;
 
 use super::compute::ComputeArguments;
 use super::fingerprint;
-use super::progress::{Progress, count_documents};
+use super::progress::{Progress, count_lines};
 use super::{notice, positive};
 
 #[derive(Debug, Args)]
@@ -29,10 +31,10 @@ use super::{notice, positive};
                         --output titles.jsonl"
 )]
 pub struct MineArguments {
-    /// Model directory, or bm25
+    /// Model directory, Hub id (ORG/NAME[@REVISION]), or bm25
     #[arg(long)]
     model: PathBuf,
-    /// BEIR directory
+    /// BEIR directory; may begin with hf://
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Which judgements
@@ -83,12 +85,13 @@ enum QuerySource {
 
 impl MineArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let dir = BeirDir::open(&self.data)?;
+        let hub = Hub::for_command_line(quiet);
+        let dir = BeirDir::open(&hub.data(&self.data)?)?;
         let encoder: Box<dyn TextEncoder> = match self.is_bm25() {
             true => Box::new(Bm25Encoder::fit(&dir, Bm25Params::default())?),
             false => Box::new(self.compute.load(&self.model, quiet)?),
         };
-        let fingerprint = self.fingerprint(&dir)?;
+        let fingerprint = self.fingerprint(&dir, &hub)?;
         let job = MineJob {
             encoder: encoder.as_ref(),
             dir: &dir,
@@ -113,7 +116,7 @@ impl MineArguments {
             output: &self.output,
             fingerprint,
         };
-        let indexing = Progress::new("indexing", count_documents(&self.data), quiet);
+        let indexing = Progress::new("indexing", count_lines(dir.corpus_path()), quiet);
         let mut mining: Option<Progress> = None;
         let result = job.run(&mut |progress| match progress {
             MineProgress::Indexed(documents) => indexing.update(documents),
@@ -171,7 +174,7 @@ impl MineArguments {
     }
 
     /// A checksum over everything that decides what the output is.
-    fn fingerprint(&self, dir: &BeirDir) -> Result<u32> {
+    fn fingerprint(&self, dir: &BeirDir, hub: &Hub) -> Result<u32> {
         let Self {
             split,
             queries,
@@ -193,8 +196,10 @@ impl MineArguments {
             files.push(dir.qrels_path(split)?);
         }
         if !self.is_bm25() {
-            files.extend(fingerprint::files_of(&self.model)?);
-            files.extend(self.compute.idf.clone());
+            files.extend(fingerprint::files_of(
+                &hub.model(&self.model, Files::Model)?,
+            )?);
+            files.extend(self.compute.idf(hub)?);
         }
         fingerprint::of(&options, &files)
     }

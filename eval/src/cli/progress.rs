@@ -124,13 +124,6 @@ pub fn count_lines(path: &Path) -> Option<usize> {
     }
 }
 
-/// Number of documents of a BEIR directory, if its corpus is where it should be.
-pub fn count_documents(dir: &Path) -> Option<usize> {
-    ["corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst"]
-        .iter()
-        .find_map(|name| count_lines(&dir.join(name)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
