@@ -190,10 +190,10 @@ fn lasting_faults_are_told_with_what_to_do() {
         (
             "/api/",
             Fault::Status(500, "", "{\"error\": \"out of order\"}"),
-            5,
+            3,
             vec![
                 "model org/name at main",
-                "answers 500 (out of order), 5 times",
+                "answers 500 (out of order), 3 times",
             ],
         ),
         (
@@ -287,7 +287,7 @@ fn what_is_not_there_is_named() {
 fn nobody_there() {
     let world = World::new();
     let settings = Settings {
-        // A port that nothing listens on, most likely: the server had it a moment ago, and is asked for another.
+        // Nothing listens on this port.
         endpoint: "http://127.0.0.1:1".to_owned(),
         ..world.server.settings(world.home.path())
     };
@@ -296,7 +296,7 @@ fn nobody_there() {
     let message = error.expect_err("no answer").to_string();
     for part in [
         "no answer from http://127.0.0.1:1",
-        "after 5 tries",
+        "after 3 tries",
         "HTTPS_PROXY",
     ] {
         assert!(message.contains(part), "{message}");

@@ -13,7 +13,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use super::answer::{Answer, header};
 use super::{HubError, Report, Repository, Settings};
 
-/// Tries of a request that nothing can stand in for.
+/// Tries of a request for a file.
 pub(super) const ATTEMPTS: usize = 5;
 /// No wait that we choose ourselves is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);

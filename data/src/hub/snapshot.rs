@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::cache::RepositoryCache;
-use super::client::{ATTEMPTS, Client, Method, Request, encode};
+use super::client::{Client, Method, Request, encode};
 use super::download::{Downloader, has_size};
 use super::listing::Listing;
 use super::name::{is_inside, native};
 use super::selection::{files_below, index_in, model_files};
 use super::{Files, Hub, HubError, Repository};
 
+/// Tries of the first request: enough for a server that starts anew, and a misspelt path fails soon without a network.
+const FIRST_ATTEMPTS: usize = 3;
 /// File names that an error shows.
 const SHOWN_FILES: usize = 12;
 
@@ -79,7 +81,7 @@ impl Hub {
                 }
                 result => result,
             },
-            Err(_) => self.download(&cache, repository, wanted, ATTEMPTS),
+            Err(_) => self.download(&cache, repository, wanted, FIRST_ATTEMPTS),
         }
     }
 
