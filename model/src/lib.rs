@@ -1,6 +1,8 @@
 //! Tokens in, sparse vectors out: BERT and DistilBERT masked-LM encoders, the sparse head as a custom
 //! autodiff op, and the Hugging Face directory layout.
 //!
+//! [`mono_t5`] is a teacher: query and document in, a score out.
+//!
 //! Nothing here knows of losses, data sets or indexes. Only [`hf`] knows Hugging Face key names, and only
 //! [`device`] names a backend.
 
@@ -11,11 +13,13 @@ pub mod hf;
 pub mod inference;
 mod kernel;
 pub mod masked_lm;
+pub mod mono_t5;
 pub mod ops;
 pub mod precision;
 pub mod sparse;
 
 pub use config::{EncoderConfig, Family};
 pub use masked_lm::{MaskedLm, TokenTensors};
+pub use mono_t5::{MonoT5, MonoT5Error, MonoT5Options};
 pub use precision::{Precision, PrecisionError};
 pub use sparse::{QueryWeights, SparseEncoder, SparseError, SparseOptions, SparseVector};

@@ -8,6 +8,7 @@ mod hf_dataset;
 mod loading;
 mod losses;
 mod metrics;
+mod mono_t5;
 mod schedules;
 pub mod sparse;
 mod sums;

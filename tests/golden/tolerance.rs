@@ -36,6 +36,7 @@ table! {
     ARGMAX_TIE:     2.0e-5 + 0.0,    "two logits this close may swap places between attention kernels";
     PRUNED:         0.0 + 1.0e-6,    "a second run of the reference, one unit in the last place apart";
     IDF:            0.0 + 1.0e-6,    "a table look-up in float32";
+    MONO_T5_SCORES: 2.0e-5 + 1.0e-5, "log probabilities, from float32 sums in another order; the reference is 2e-6 from float64";
     // Losses
     LOSS:           1.0e-6 + 1.0e-5, "a sum of thousands of float32 products";
     LOSS_GRADIENTS: 1.0e-6 + 1.0e-4, "as the loss; gradients of single weights are small differences of such sums";

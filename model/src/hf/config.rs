@@ -16,8 +16,8 @@ const FILE: &str = "config.json";
 const ACTIVATION_KEY: &str = "sparse_activation";
 
 /// Larger sizes are a damaged file, not a model.
-const MAX_SIZE: u64 = 1 << 24;
-const MAX_LAYERS: u64 = 1 << 10;
+pub(super) const MAX_SIZE: u64 = 1 << 24;
+pub(super) const MAX_LAYERS: u64 = 1 << 10;
 
 /// Names of the settings that differ between the families.
 struct Names {
@@ -165,13 +165,13 @@ pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, ImportError
 }
 
 /// `config.json` and where it is, for messages.
-struct Settings {
+pub(super) struct Settings {
     path: PathBuf,
-    values: Map<String, Value>,
+    pub(super) values: Map<String, Value>,
 }
 
 impl Settings {
-    fn read(dir: &Path) -> Result<Self, ImportError> {
+    pub(super) fn read(dir: &Path) -> Result<Self, ImportError> {
         if !dir.is_dir() {
             return Err(ImportError::NoDirectory(dir.to_path_buf()));
         }
@@ -180,7 +180,7 @@ impl Settings {
         Ok(Self { path, values })
     }
 
-    fn refuse(&self, key: &str, expected: impl Into<String>) -> ImportError {
+    pub(super) fn refuse(&self, key: &str, expected: impl Into<String>) -> ImportError {
         ImportError::Setting {
             path: self.path.clone(),
             key: key.to_owned(),
@@ -200,14 +200,14 @@ impl Settings {
             .ok_or_else(|| self.refuse("model_type", "\"bert\" or \"distilbert\""))
     }
 
-    fn size(&self, key: &str, max: u64) -> Result<usize, ImportError> {
+    pub(super) fn size(&self, key: &str, max: u64) -> Result<usize, ImportError> {
         match self.values.get(key).and_then(Value::as_u64) {
             Some(size) if (1..=max).contains(&size) => Ok(size as usize),
             _ => Err(self.refuse(key, format!("a whole number from 1 to {max}"))),
         }
     }
 
-    fn number(
+    pub(super) fn number(
         &self,
         key: &str,
         default: f64,

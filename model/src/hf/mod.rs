@@ -1,8 +1,8 @@
 //! The Hugging Face model directory: `config.json`, weights, tokenizer files, and the layouts that
 //! sentence-transformers and OpenSearch read.
 //!
-//! The only home of Hugging Face key names (`keys.rs`): the rest of the crate names its parameters by module
-//! path. Reading is strict. Every parameter must be there with the shape that `config.json` implies, and every
+//! The only home of Hugging Face key names (`keys.rs`, `t5_keys.rs`): the rest of the crate names its parameters
+//! by module path. Reading is strict. Every parameter must be there with the shape that `config.json` implies, and every
 //! tensor in the file must be known, so that a model never runs with silently missing or misplaced weights.
 
 mod card;
@@ -21,6 +21,9 @@ mod opensearch;
 mod parameters;
 mod sentence_transformers;
 mod stored_tensor;
+mod t5_config;
+mod t5_keys;
+mod t5_weights;
 mod tokenizer_files;
 mod weight_type;
 
@@ -30,4 +33,6 @@ pub use export::{ExportOptions, export, write_files};
 pub use import::{ImportOptions, ImportReport, from_scratch, load};
 pub use layout::{Layout, UnknownLayout, stored_activation};
 pub use parameters::{NamedTensor, named_gradients, named_parameters, named_tensors};
+pub(crate) use t5_config::load_t5_config;
+pub(crate) use t5_weights::T5Weights;
 pub use weight_type::{UnknownWeightType, WeightType};

@@ -23,10 +23,10 @@ use layer::Layer;
 use projection::{Norm, Projection, gelu_of};
 
 /// Tokens that a thread carries along: enough to read the weights seldom, few enough to share out a small batch.
-const GROUP_TOKENS: usize = 1024;
+pub(crate) const GROUP_TOKENS: usize = 1024;
 
 /// Rows whose feed-forward is finished before the next rows' begins: what is between its two products stays in cache.
-const BLOCK_ROWS: usize = 126;
+pub(crate) const BLOCK_ROWS: usize = 126;
 
 /// A masked-LM model as the CPU wants it.
 pub struct CpuEncoder {
@@ -176,7 +176,7 @@ impl CpuEncoder {
 }
 
 /// The first `len` values of a buffer that grows as needed; what they are is left over.
-fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     buffer.resize(len, 0.0);
     buffer
 }

@@ -56,6 +56,16 @@ pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
+/// `x / 2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`: the gelu of T5 v1.1, nearly [`gelu`].
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const DOUBLE_SQRT_2_PI: f32 = 1.595_769_2;
+    // (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u))
+    let negative = -DOUBLE_SQRT_2_PI * x * (1.0 + 0.044_715 * x * x);
+    let bounded = if negative > 87.0 { 87.0 } else { negative };
+    x / (1.0 + exp(bounded))
+}
+
 /// The derivative of [`gelu`]: `Φ(x) + x φ(x)`.
 #[inline(always)]
 pub fn gelu_slope(x: f32) -> f32 {
@@ -106,5 +116,16 @@ mod tests {
             assert!(error < 1e-6, "gelu'({x}): error {error}");
         }
         assert_eq!((gelu(-20.0), gelu(20.0)), (0.0, 20.0));
+    }
+
+    #[test]
+    fn the_tanh_formula_is_exact_to_a_few_units() {
+        for x in points(-9.0, 9.0) {
+            let wide = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044_715 * wide.powi(3));
+            let error = (f64::from(gelu_tanh(x)) - 0.5 * wide * (1.0 + inner.tanh())).abs();
+            assert!(error < 1e-6, "gelu_tanh({x}): error {error}");
+        }
+        assert!(gelu_tanh(-1e4).abs() < 1e-30 && gelu_tanh(1e4) == 1e4);
     }
 }
