@@ -1,6 +1,7 @@
 //! The command line of `ellzero-data`.
 
 mod prepare;
+mod tokenizer;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -16,6 +17,7 @@ use data::{Dataset, DocumentFrequencies, Idf, Tokenizer};
 
 use crate::progress::Progress;
 use prepare::{DedupArgs, MsmarcoArgs, SampleArgs, SplitArgs, TitlesArgs};
+use tokenizer::TokenizerArgs;
 
 /// Prepares and examines training data.
 #[derive(Debug, Parser)]
@@ -41,6 +43,7 @@ enum Command {
     Split(SplitArgs),
     Dedup(DedupArgs),
     Msmarco(MsmarcoArgs),
+    Tokenizer(TokenizerArgs),
 }
 
 /// Compute the IDF table of a corpus: the query weights of an inference-free model
@@ -112,6 +115,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => args.run(cli.quiet),
         Command::Dedup(args) => args.run(cli.quiet),
         Command::Msmarco(args) => args.run(cli.quiet),
+        Command::Tokenizer(args) => args.run(cli.quiet),
     }
 }
 
