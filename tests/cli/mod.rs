@@ -11,6 +11,7 @@ mod disk;
 mod encode;
 mod export;
 mod judge;
+mod masked_lm;
 mod search;
 mod train;
 mod usage;

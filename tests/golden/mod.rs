@@ -8,6 +8,7 @@ mod hf_dataset;
 mod loading;
 mod losses;
 mod metrics;
+mod mlm;
 mod schedules;
 pub mod sparse;
 mod sums;
