@@ -45,6 +45,22 @@ macro_rules! keys {
                 }
                 Ok(true)
             }
+
+            /// Whether one of [`Self::KEYS`] is given.
+            pub(crate) fn is_given(&self, key: &str) -> bool {
+                match key {
+                    $(stringify!($key) => self.$key.is_some(),)*
+                    _ => false,
+                }
+            }
+
+            /// Takes one of [`Self::KEYS`] back.
+            pub(crate) fn unset(&mut self, key: &str) {
+                match key {
+                    $(stringify!($key) => self.$key = None,)*
+                    _ => {}
+                }
+            }
         }
     };
 }
@@ -74,7 +90,8 @@ keys! {
     preprocess_func: String,
     /// Overrides the dropout of the model's config.json. Ours.
     dropout: f64,
-    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head (default: 2.0). Ours.
+    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head (default: 2.0; for
+    /// mlm 0, since a constant says nothing about which token it is). Ours.
     head_threshold: f64,
 
     /// Parts of the model that are not trained, by their path, as `head.transform` (default: none). Ours.
@@ -84,7 +101,7 @@ keys! {
     train_file: String,
     /// A folder of data sets, or its address.
     train_file_dir: String,
-    /// kd, posnegs (default: kd).
+    /// kd, posnegs, mlm (default: kd).
     data_type: String,
     /// kd: documents per query; posnegs: negatives per query, beside the positive (default: 2).
     sample_num_one_query: usize,
@@ -96,6 +113,15 @@ keys! {
     first_rank_thresh: usize,
     /// Random swaps in each kd row's ranking before grouping (default: 0).
     swap_times: usize,
+
+    /// mlm: share of the tokens that are to be guessed (default: 0.15). Ours.
+    mlm_probability: f64,
+    /// mlm: mask words with all of their `##` pieces (default: false). Ours.
+    mlm_whole_word: bool,
+    /// mlm: join documents with \[SEP\] and cut them into sequences of max_seq_length (default: false). Ours.
+    mlm_packed: bool,
+    /// mlm: texts to evaluate on, as train_file (default: none). Ours.
+    mlm_eval_file: String,
 
     /// kldiv, marginmse, infonce; several are summed (default: kldiv).
     loss_types: Vec<String>,

@@ -7,16 +7,41 @@ use serde::Serialize;
 /// Everything a training run needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
+    /// What it learns.
+    pub task: Task,
     /// Which model is trained and how it represents text.
     pub model: ModelConfig,
     /// What it reads.
     pub data: DataConfig,
-    /// What it minimises.
+    /// What it minimises, where it learns to rank.
     pub loss: LossConfig,
     /// How it steps.
     pub optimizer: OptimizerConfig,
     /// When it logs, saves, evaluates and stops.
     pub run: RunConfig,
+}
+
+/// What a run learns; `data_type` decides.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Task {
+    /// To rank documents by queries (kd, posnegs).
+    Ranking,
+    /// To guess masked tokens (mlm). There are no queries: what the other sections say of them, of losses and of
+    /// representations is left at its default and read by nobody.
+    MaskedLm(MaskedLmConfig),
+}
+
+/// What is masked, and what the guesses are measured on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MaskedLmConfig {
+    /// Share of the tokens that are to be guessed.
+    pub probability: f64,
+    /// Words are masked with all of their `##` pieces.
+    pub whole_word: bool,
+    /// Documents are joined and cut into sequences of equal length; otherwise each is a sequence of its own.
+    pub packed: bool,
+    /// Texts to evaluate on (`mlm_eval_file`).
+    pub eval_file: Option<PathBuf>,
 }
 
 /// `model_name_or_path` and how text becomes a vector.
@@ -113,7 +138,8 @@ pub struct DataConfig {
     pub source: TrainSource,
     /// What the rows are.
     pub kind: DataKind,
-    /// Documents per query of a group, all counted: `sample_num_one_query` for kd, one more (the positive) for posnegs.
+    /// Documents per query of a group, all counted: `sample_num_one_query` for kd, one more (the positive) for posnegs;
+    /// 1 for mlm, where a text stands alone.
     pub docs_per_query: usize,
     /// Longest training sequence in tokens, specials included.
     pub max_seq_len: usize,
@@ -258,7 +284,7 @@ pub struct RunConfig {
     pub overwrite_output_dir: bool,
     /// When training ends.
     pub duration: Duration,
-    /// Queries per batch.
+    /// Queries per batch; texts, where there are no queries.
     pub batch_queries: usize,
     /// Documents per batch in evaluation.
     pub eval_batch_docs: usize,

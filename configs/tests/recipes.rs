@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use configs::raw::RawConfig;
 use configs::{
-    Activation, ConfigError, DataKind, Duration, LoadedConfig, LrSchedule, Precision, QueryEncoder,
-    RankingLoss, TrainSource, Warmup,
+    Activation, ConfigError, DataKind, Duration, LoadedConfig, LrSchedule, MaskedLmConfig,
+    Precision, QueryEncoder, RankingLoss, Task, TrainSource, Warmup,
 };
 
 fn folder(name: &str) -> PathBuf {
@@ -143,6 +143,7 @@ fn resolved_recipes_read_back_as_they_were() {
         "eval_data: [a, 'b, c']\neval_steps: 7\nbf16: true\nresume_from_checkpoint: true\nlog_level: warning",
         "dropout: 0\nflops_reduction: documents\ndecouple_activation: true\nseed: 18446744073709551615",
         "tokenizer_name: 'no'\nlr_scheduler_type: cosine\nsave_total_limit: 2\nloss_types: kldiv,marginmse",
+        "data_type: mlm\nmlm_probability: 0.3\nmlm_whole_word: true\nmlm_packed: true\nmlm_eval_file: e.jsonl\neval_steps: 9",
     ];
     configs.extend(unusual.map(|lines| resolve(lines).unwrap().config));
     for config in configs {
@@ -180,11 +181,35 @@ fn impossible_settings_are_refused_by_name() {
         ("loss_types: []", "r.yaml:5: loss_types: the list is empty"),
         (
             "loss_types: [mlm]",
-            "r.yaml:5: loss_types: `mlm` is not supported: ",
+            "r.yaml:5: loss_types: `mlm` is not supported: guessing",
         ),
         (
             "loss_types: [triplet]",
             "r.yaml:5: loss_types: `triplet` is none of kldiv, marginmse, infonce",
+        ),
+        (
+            "data_type: mlm\nloss_types: [infonce]",
+            "r.yaml:6: loss_types: data_type mlm has one loss",
+        ),
+        (
+            "data_type: mlm\nuse_in_batch_negatives: true",
+            "r.yaml:6: use_in_batch_negatives: data_type mlm scores no documents",
+        ),
+        (
+            "data_type: mlm\nidf_requires_grad: true",
+            "r.yaml:6: idf_requires_grad: data_type mlm has no queries",
+        ),
+        (
+            "data_type: mlm\ngrad_cache_docs: 4",
+            "r.yaml:6: grad_cache_docs: texts of data_type mlm do not depend",
+        ),
+        (
+            "data_type: mlm\neval_data: d",
+            "r.yaml:6: eval_data: BEIR directories measure ranking; name texts in mlm_eval_file",
+        ),
+        (
+            "data_type: mlm\nmlm_probability: 0",
+            "r.yaml:6: mlm_probability: expected more than 0",
         ),
         (
             "data_type: kd-ids",
@@ -337,6 +362,54 @@ fn settings_without_effect_are_warned_about() {
         }
     }
     assert_eq!(failures, [""; 0]);
+}
+
+#[test]
+fn masked_lm_has_its_own_keys_and_ignores_those_of_ranking() {
+    let text = "model_name_or_path: m\ntrain_file: t\noutput_dir: o\ndata_type: mlm\n";
+    let resolve = |lines: &str| {
+        let text = format!("{text}{lines}");
+        let raw = RawConfig::parse(Path::new("r.yaml"), &text, &[]).unwrap();
+        raw.resolve().unwrap()
+    };
+    let LoadedConfig { config, warnings } = resolve("");
+    assert_eq!(warnings, [""; 0]);
+    let bert = MaskedLmConfig {
+        probability: 0.15,
+        whole_word: false,
+        packed: false,
+        eval_file: None,
+    };
+    assert_eq!(config.task, Task::MaskedLm(bert));
+    assert_eq!(config.model.head_threshold, 0.0);
+    assert_eq!(config.data.docs_per_query, 1);
+
+    for (line, expected) in [
+        (
+            "idf_path: i",
+            "r.yaml:5: idf_path: not used: data_type is mlm",
+        ),
+        ("flops_d_T: 5", "r.yaml:5: flops_d_T: not used"),
+        (
+            "sample_num_one_query: 0",
+            "r.yaml:5: sample_num_one_query: not used",
+        ),
+        (
+            "eval_steps: 5",
+            "r.yaml:5: eval_steps: not used: mlm_eval_file is not given",
+        ),
+    ] {
+        let loaded = resolve(line);
+        let [warning] = &loaded.warnings[..] else {
+            panic!("{line}: {:?}", loaded.warnings);
+        };
+        assert!(warning.starts_with(expected), "{warning}");
+        assert_eq!(loaded.config, config, "{line}");
+    }
+    let loaded = self::resolve("mlm_packed: true").unwrap();
+    assert_eq!(loaded.config.task, Task::Ranking);
+    let expected = "r.yaml:5: mlm_packed: not used: data_type is kd";
+    assert_eq!(loaded.warnings, [expected]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line of `ellzero-data`.
 
 mod prepare;
+mod tokenizer;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -17,6 +18,7 @@ use data::{Dataset, DocumentFrequencies, Hub, Idf, Tokenizer};
 
 use crate::progress::Progress;
 use prepare::{BeirArgs, DedupArgs, MsmarcoArgs, SampleArgs, SplitArgs, TitlesArgs};
+use tokenizer::TokenizerArgs;
 
 /// Prepares and examines training data.
 #[derive(Debug, Parser)]
@@ -43,6 +45,7 @@ enum Command {
     Split(SplitArgs),
     Dedup(DedupArgs),
     Msmarco(MsmarcoArgs),
+    Tokenizer(TokenizerArgs),
 }
 
 /// Compute the IDF table of a corpus: the query weights of an inference-free model
@@ -118,6 +121,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => args.run(&hub, quiet),
         Command::Dedup(args) => args.run(&hub, quiet),
         Command::Msmarco(args) => args.run(&hub, quiet),
+        Command::Tokenizer(args) => args.run(quiet),
     }
 }
 

@@ -139,6 +139,15 @@ impl RowForm {
     }
 }
 
+/// What to say of a row that is no document.
+pub(crate) fn no_text<'a>(found: impl Iterator<Item = &'a str>) -> String {
+    let found: Vec<&str> = found.collect();
+    format!(
+        "no `text`, which a document has, beside a `title` or not; there are: {}",
+        found.join(", ")
+    )
+}
+
 /// An open data set with random access to its rows.
 pub enum Dataset {
     /// A JSON lines file.
@@ -234,6 +243,18 @@ impl Dataset {
         match self {
             Self::JsonLines(lines) => lines.train_row(row, form),
             Self::Hf(dataset) => dataset.train_row(row, form),
+        }
+    }
+
+    /// A row as a document: its title, where it has one, and its text, joined by one space and trimmed. `None` when the
+    /// text is null.
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming file, row and column: there is no text, or it is none.
+    pub fn document(&self, row: usize) -> Result<Option<String>, DatasetError> {
+        match self {
+            Self::JsonLines(lines) => lines.document(row),
+            Self::Hf(dataset) => dataset.document(row),
         }
     }
 

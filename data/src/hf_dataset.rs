@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use crate::dataset::{DatasetError, RowForm, TrainRow};
 use crate::mapped;
 
-use columns::Columns;
+use columns::{Columns, document};
 pub(crate) use write::write;
 
 /// A `save_to_disk` directory.
@@ -225,6 +225,15 @@ impl HfDataset {
             RowForm::Passages => columns.passages_row(offset),
         };
         converted.map_err(|reason| self.error(row, reason))
+    }
+
+    /// A row as a document; see [`Dataset::document`](crate::dataset::Dataset::document).
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming shard, row and column.
+    pub fn document(&self, row: usize) -> Result<Option<String>, DatasetError> {
+        let (batch, offset) = self.locate(row);
+        document(&batch.records, offset).map_err(|reason| self.error(row, reason))
     }
 
     /// Shard and row number, for messages.

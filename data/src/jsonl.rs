@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::dataset::{DatasetError, RowForm, TrainRow, unpack_error};
+use crate::dataset::{DatasetError, RowForm, TrainRow, no_text, unpack_error};
 use crate::input::{self, InputError};
 use crate::mapped;
-use rows::{KdLine, Keys, PassagesLine, PosNegsLine};
+use rows::{KdLine, Keys, Passage, PassagesLine, PosNegsLine};
 
 /// Memory is given back to the system after this many bytes of a scan.
 const RELEASE_BYTES: usize = 64 << 20;
@@ -140,6 +140,22 @@ impl JsonLines {
             Ok(converted) => converted.map_err(|reason| self.error(row, reason)),
             Err(error) => Err(self.parse_error(row, form, &error)),
         }
+    }
+
+    /// A row as a document; see [`Dataset::document`](crate::dataset::Dataset::document).
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming file, line and key.
+    pub fn document(&self, row: usize) -> Result<Option<String>, DatasetError> {
+        let error = match serde_json::from_str(self.line(row)?) {
+            Ok(passage) => return Ok(Passage::into_contents(passage)),
+            Err(error) => error,
+        };
+        let reason = match self.row(row) {
+            Ok(keys) if !keys.contains_key("text") => no_text(keys.keys().map(String::as_str)),
+            _ => describe(&error),
+        };
+        Err(self.error(row, reason))
     }
 
     /// `file:line` of a row.
@@ -281,6 +297,41 @@ mod tests {
         assert_eq!(row.docs, ["p", "n"]);
         assert_eq!(lines.row(0).unwrap()["x"], Value::Object(Map::new()));
         assert_eq!(lines.columns().unwrap(), ["query", "pos", "negs", "x"]);
+    }
+
+    #[test]
+    fn documents_are_titles_and_texts() {
+        let rows = concat!(
+            r#"{"text": " a "}"#,
+            "\n",
+            r#"{"_id": 1, "title": "T", "text": "b\n"}"#,
+            "\n",
+            r#"{"title": "T", "text": null}"#,
+            "\n",
+            r#"{"title": "T", "body": "b"}"#,
+            "\n",
+            r#"{"text": 5}"#,
+        );
+        let lines = open(rows, "c.jsonl");
+        let found: Vec<_> = (0..3).map(|row| lines.document(row).unwrap()).collect();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(found, [text("a"), text("T b"), None]);
+        let message = |row| lines.document(row).unwrap_err().to_string();
+        assert!(
+            message(3).contains("c.jsonl:4: no `text`"),
+            "{}",
+            message(3)
+        );
+        assert!(
+            message(3).ends_with("there are: body, title"),
+            "{}",
+            message(3)
+        );
+        assert!(
+            message(4).contains("c.jsonl:5: invalid type"),
+            "{}",
+            message(4)
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod input;
 pub mod inspect;
 pub mod jsonl;
 mod mapped;
+pub mod mlm;
 pub mod output;
 mod parquet_file;
 pub mod partial;

@@ -1,4 +1,4 @@
-//! From raw text to training data: data sets made of others.
+//! From raw text to training data: data sets made of others, and vocabularies.
 
 mod collection;
 mod dedup;
@@ -9,6 +9,7 @@ mod split;
 mod subset;
 mod texts;
 mod titles;
+mod wordpiece;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub use questions::{QuestionCounts, pairs_from_questions};
 pub use split::{Parts, PartsError, split};
 pub use subset::{SampleCounts, sample};
 pub use titles::{TitleCounts, title_collection, title_pairs};
+pub use wordpiece::{WordPieceCounts, WordPieceOptions, train_wordpiece};
 
 /// Rows read one after the other, after which memory is given back to the system.
 const CHUNK_ROWS: usize = 4096;

@@ -18,6 +18,10 @@ pub(crate) enum Purpose {
     SampledRows = 4,
     /// Negatives of a title.
     TitleNegatives = 5,
+    /// Tokens of one sequence that are masked in one epoch of training.
+    Masking = 6,
+    /// Those that are masked in evaluations.
+    EvaluationMasking = 7,
 }
 
 /// An independent generator for every (seed, purpose, a, b).
@@ -32,6 +36,12 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, a: u64, b: u64) -> ChaCha8R
 /// Uniform in `0..bound` (off by less than `bound` / 2^64).
 pub(crate) fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
+}
+
+/// Uniform in `[0, 1)`, a multiple of 2^-53.
+pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f64 {
+    const STEP: f64 = 1.0 / (1u64 << 53) as f64;
+    (rng.next_u64() >> 11) as f64 * STEP
 }
 
 /// Fisher-Yates, from the end.
@@ -97,6 +107,8 @@ mod tests {
             counts.iter().all(|&count| (850..1150).contains(&count)),
             "{counts:?}"
         );
+        let halves = (0..5000).filter(|_| unit(&mut rng) < 0.5).count();
+        assert!((2350..2650).contains(&halves), "{halves}");
         let first = |a, b| generator(1, Purpose::SetOrder, a, b).next_u64();
         assert_ne!(first(0, 1), first(1, 0));
     }

@@ -66,6 +66,7 @@ pub struct Tokenizer {
     /// Token of each id; `None` where the vocabulary has holes.
     tokens: Vec<Option<String>>,
     special_ids: Vec<u32>,
+    mask_id: Option<u32>,
     /// Special tokens before and after every text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -138,7 +139,8 @@ impl Tokenizer {
             .collect();
         special_ids.sort_unstable();
         special_ids.dedup();
-        let pad = &settings.special_tokens[0];
+        let [pad, .., mask] = &settings.special_tokens;
+        let mask_id = inner.token_to_id(mask);
         // Nothing is padded here, but it is wherever an exported model goes.
         inner
             .token_to_id(pad)
@@ -150,6 +152,7 @@ impl Tokenizer {
             dir,
             tokens,
             special_ids,
+            mask_id,
             prefix,
             suffix,
         })
@@ -244,6 +247,21 @@ impl Tokenizer {
     /// Ids of the padding, unknown, classification, separator and mask tokens that exist, ascending.
     pub fn special_ids(&self) -> &[u32] {
         &self.special_ids
+    }
+
+    /// Id of the mask token, where there is one.
+    pub fn mask_id(&self) -> Option<u32> {
+        self.mask_id
+    }
+
+    /// Token ids between the special tokens that are put around every text.
+    pub fn frame(&self, content: &[u32]) -> Vec<u32> {
+        [&self.prefix, content, &self.suffix].concat()
+    }
+
+    /// The special tokens after every text: BERT's separator.
+    pub fn suffix(&self) -> &[u32] {
+        &self.suffix
     }
 
     /// Special tokens around every text.

@@ -172,7 +172,7 @@ impl TrainData {
 
 /// The data sets of a folder: JSON lines files, Parquet files and `save_to_disk` directories, sorted by name. Hidden
 /// entries and documentation are passed over.
-fn dataset_paths(dir: &Path) -> Result<Vec<PathBuf>, TrainDataError> {
+pub(crate) fn dataset_paths(dir: &Path) -> Result<Vec<PathBuf>, TrainDataError> {
     let list_error = |cause| TrainDataError::List {
         path: dir.to_path_buf(),
         cause,

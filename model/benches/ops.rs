@@ -8,7 +8,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use model::inference::CpuEncoder;
 use model::ops::attention::Heads;
-use model::ops::{Gelu, attention, linear, sparse_head};
+use model::ops::{Gelu, attention, cross_entropy, linear, sparse_head};
 use model::{EncoderConfig, Family, Precision, TokenTensors};
 
 const DOCS: usize = 16;
@@ -132,5 +132,22 @@ fn sparse_head_with_gradients(bencher: Bencher) {
         let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
         let weights = sparse_head(hidden, decoder, bias, &[LENGTH; DOCS], Activation::L1Relu);
         weights.sum().backward()
+    });
+}
+
+/// The masked-LM head: 15 % of the tokens.
+#[divan::bench]
+fn cross_entropy_with_gradients(bencher: Bencher) {
+    const MASKED: usize = DOCS * LENGTH * 15 / 100;
+    let device = Device::flex().autodiff();
+    let hidden = random([MASKED, HIDDEN], &device).require_grad();
+    let decoder = random([VOCAB, HIDDEN], &device).require_grad();
+    let bias = Tensor::zeros([VOCAB], &device).require_grad();
+    let targets = (0..MASKED).map(|row| (row * 31 % VOCAB) as i32);
+    let targets = Tensor::from_data(targets.collect::<Vec<_>>().as_slice(), &device);
+    bencher.counter(flop(4 * MASKED, HIDDEN, VOCAB)).bench(|| {
+        let (hidden, decoder, bias) = (hidden.clone(), decoder.clone(), bias.clone());
+        let found = cross_entropy(hidden, decoder, bias, targets.clone());
+        found.losses.mean().backward()
     });
 }

@@ -180,7 +180,7 @@ fn run_export(arguments: &ExportArguments, quiet: bool, device: &Device) -> Resu
         source,
         tokenizer: &tokenizer,
         idf: idf.as_ref(),
-        activation,
+        activation: Some(activation),
         max_seq_len: arguments.max_length,
         weight_type,
         layouts,

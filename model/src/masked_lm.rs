@@ -8,7 +8,7 @@ use data::TokenBatch;
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
-use crate::ops::{self, Gelu};
+use crate::ops::{self, CrossEntropy, Gelu};
 
 /// An encoder with its masked-LM head.
 #[derive(Module, Debug)]
@@ -140,6 +140,27 @@ impl MaskedLm {
             &tokens.lengths,
             activation,
         )
+    }
+
+    /// How well some tokens are guessed, and what the guesses are. The head computes nothing but those tokens.
+    ///
+    /// # Shapes
+    ///
+    /// - positions: `[rows]`, places in the batch's tokens
+    /// - targets: `[rows]`, what is to be guessed there
+    ///
+    /// # Panics
+    ///
+    /// If there is no position.
+    pub fn masked_losses(
+        &self,
+        tokens: &TokenTensors,
+        positions: Tensor<1, Int>,
+        targets: Tensor<1, Int>,
+    ) -> CrossEntropy {
+        let hidden = self.encoder.forward(tokens).select(0, positions); // [rows, hidden]
+        let hidden = self.head.transform(hidden);
+        ops::cross_entropy(hidden, self.decoder(), self.head.bias.val(), targets)
     }
 
     /// The decoder matrix: its own, or the word embeddings it is tied to.

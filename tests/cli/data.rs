@@ -233,6 +233,31 @@ fn refusals() {
                 1,
                 &["kd.jsonl:1", "passages"],
             ),
+            Bad::new(
+                "data tokenizer --corpus empty.jsonl --vocab-size 100 --output x",
+                1,
+                &["empty.jsonl", "no document with text"],
+            ),
+            Bad::new(
+                "data tokenizer --corpus beir/corpus.jsonl --vocab-size 20 --output x",
+                1,
+                &["beir/corpus.jsonl", "a vocabulary of 20 has no room"],
+            ),
+            Bad::new(
+                "data tokenizer --corpus kd.jsonl --vocab-size 100 --output x",
+                1,
+                &["kd.jsonl:1", "no `text`"],
+            ),
+            Bad::new(
+                "data tokenizer --corpus beir/corpus.jsonl --vocab-size 400 --output taken",
+                1,
+                &["taken", "already exists"],
+            ),
+            Bad::new(
+                "data tokenizer --corpus beir/corpus.jsonl --output x",
+                2,
+                &["--vocab-size"],
+            ),
             Bad::new("data", 2, &["Usage"]),
         ],
     );

@@ -12,6 +12,7 @@ mod encode;
 mod export;
 mod judge;
 mod killed;
+mod masked_lm;
 mod search;
 mod train;
 mod usage;

@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "data split",
     "data dedup",
     "data msmarco",
+    "data tokenizer",
     "model inspect",
     "model export",
     "eval encode",
@@ -101,6 +102,7 @@ fn quiet_commands_say_nothing() {
         "model export model --output exported --activation relu",
         "data convert --input kd.jsonl --output kd",
         "data dedup --input posnegs.jsonl --output unique.jsonl --near",
+        "data tokenizer --corpus beir/corpus.jsonl --vocab-size 200 --output tokenizer",
         "train train.yaml --set max_steps=4",
     ] {
         let outcome = world.command(&format!("{line} --quiet")).run();

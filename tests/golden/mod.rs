@@ -9,6 +9,7 @@ mod loading;
 mod losses;
 mod metrics;
 mod mono_t5;
+mod mlm;
 mod schedules;
 pub mod sparse;
 mod sums;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use configs::Preprocess;
+use data::mlm::MlmError;
 use data::{GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, preprocess};
 use model::TokenTensors;
 
@@ -13,6 +14,9 @@ pub enum BatchError {
     /// The groups cannot be read.
     #[error(transparent)]
     Data(#[from] TrainDataError),
+    /// The documents cannot be read.
+    #[error(transparent)]
+    Mlm(#[from] MlmError),
     /// A text cannot be tokenized.
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),

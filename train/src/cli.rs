@@ -14,6 +14,7 @@ use configs::LoadedConfig;
 use data::Hub;
 use model::device::{DeviceChoice, select};
 use tracing::{info, warn};
+use train::masked_lm::MaskedLmScore;
 use train::memory::available_memory_mib;
 use train::metrics::{EvalFigures, stored_evaluation};
 use train::{Outcome, RunDir, Setup, Start, TrainState, fetch, train};
@@ -147,11 +148,15 @@ fn train_and_report(
             );
             Ok(ExitCode::FAILURE)
         }
-        Outcome::Finished { evaluations } => {
+        Outcome::Finished {
+            evaluations,
+            guesses,
+        } => {
             let after = evaluations
                 .iter()
                 .map(|(name, report)| (name.clone(), EvalFigures::from(report)));
             print!("{}", report(&setup, dir, &after.collect())?);
+            print!("{}", report_guesses(&setup, dir, guesses)?);
             println!("final model: {}", dir.final_model().display());
             if config == Path::new(QUICKSTART) {
                 println!("{}", table::NEXT_COMMANDS);
@@ -163,7 +168,7 @@ fn train_and_report(
 
 /// The table of evaluations: baseline, before, after.
 fn report(setup: &Setup, dir: &RunDir, after: &BTreeMap<String, EvalFigures>) -> Result<String> {
-    let before = stored_evaluation(&dir.metrics(), 0)?.unwrap_or_default();
+    let before = stored_evaluation::<EvalFigures>(&dir.metrics(), 0)?.unwrap_or_default();
     let mut text = String::new();
     for set in &setup.eval_sets {
         let name = set.dir.name();
@@ -181,6 +186,20 @@ fn report(setup: &Setup, dir: &RunDir, after: &BTreeMap<String, EvalFigures>) ->
         text += &table::render(&format!("{name}, {}", set.split), &rows);
     }
     Ok(text)
+}
+
+/// The table of guesses: before, after.
+fn report_guesses(setup: &Setup, dir: &RunDir, after: Option<MaskedLmScore>) -> Result<String> {
+    let Some(texts) = &setup.eval_texts else {
+        return Ok(String::new());
+    };
+    let before = stored_evaluation::<MaskedLmScore>(&dir.metrics(), 0)?.unwrap_or_default();
+    let rows = [
+        ("model before training", before.get(texts.name()).copied()),
+        ("model after training", after),
+    ];
+    let title = format!("{}, masked tokens", texts.name());
+    Ok(table::render_guesses(&title, &rows))
 }
 
 /// Becomes true with the first Ctrl-C (or SIGTERM); the second ends the process.

@@ -20,6 +20,9 @@ pub enum TrainError {
     /// The training data.
     #[error(transparent)]
     Data(#[from] data::TrainDataError),
+    /// The documents of masked-LM training.
+    #[error(transparent)]
+    Mlm(#[from] data::mlm::MlmError),
     /// The order of the training data.
     #[error(transparent)]
     Sample(#[from] data::SampleError),

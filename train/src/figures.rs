@@ -1,6 +1,7 @@
 //! What a step gives: tensors to differentiate, numbers to log.
 
 use burn::tensor::{DType, Tensor};
+use serde::Serialize;
 
 /// The loss of a batch and what it is made of, on the device.
 #[derive(Debug, Clone)]
@@ -23,8 +24,41 @@ pub struct StepOutput {
     pub lambda_d: f64,
 }
 
+/// The numbers of a step, whatever its task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Figures {
+    /// Of ranking.
+    Ranking(StepFigures),
+    /// Of guessing masked tokens.
+    MaskedLm(MaskedLmFigures),
+}
+
+impl Figures {
+    /// What is minimised.
+    pub fn loss(&self) -> f64 {
+        match self {
+            Self::Ranking(figures) => figures.loss,
+            Self::MaskedLm(figures) => figures.loss,
+        }
+    }
+}
+
+/// How well a step's masked tokens were guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MaskedLmFigures {
+    /// What is minimised.
+    pub loss: f64,
+    /// Mean cross entropy of the tokens to guess.
+    pub mlm_loss: f64,
+    /// Share of them that was guessed right.
+    pub mlm_accuracy: f64,
+    /// Tokens to guess.
+    pub masked_tokens: usize,
+}
+
 /// [`StepOutput`] as numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepFigures {
     /// What is minimised.
     pub loss: f64,

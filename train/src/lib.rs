@@ -1,9 +1,11 @@
-//! Training of inference-free learned sparse retrievers.
+//! Training of inference-free learned sparse retrievers, and of the masked-LMs that they start from.
 //!
-//! [`fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`trainer`] is the loop, [`step`] what it differentiates,
-//! [`loss`] the objective, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`] what
+//! [`fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`task`] its data, [`trainer`]
+//! is the loop, [`step`] what it differentiates ([`masked_lm`] where that is no ranking), [`loss`] the objective,
+//! [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`] what
 //! is left on the disk. The library never prints: an [`Observer`] is told what happens.
 
+mod ahead;
 pub mod batch;
 pub mod checkpoint;
 pub mod error;
@@ -13,6 +15,7 @@ pub mod figures;
 mod freeze;
 pub mod grad_cache;
 pub mod loss;
+pub mod masked_lm;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
@@ -20,6 +23,7 @@ pub mod run_dir;
 pub mod schedule;
 pub mod setup;
 pub mod step;
+pub mod task;
 pub mod trainer;
 
 pub use error::TrainError;

@@ -1,6 +1,6 @@
 //! How much memory a run takes: an estimate before, a measurement after.
 
-use configs::TrainConfig;
+use configs::{Task, TrainConfig};
 use model::EncoderConfig;
 
 const MIB: f64 = (1u64 << 20) as f64;
@@ -21,7 +21,8 @@ impl MemoryEstimate {
     /// Parameters: `4 · 4` bytes each. Activations per token and layer: `8 H + I` numbers (inputs of the linear maps,
     /// Q, K and V, sums before LayerNorms, the gelu's argument), and `heads · S` for the attention weights on a GPU.
     /// Per token, once: `4 I` for the gradients under way. The sparse head and the losses keep about 8 numbers per
-    /// document and vocabulary entry. With gradient caching, tokens are those of one part. Float32 on every device.
+    /// document and vocabulary entry; the masked-LM head `8 H` for each token to guess, and 8 million logits under way.
+    /// With gradient caching, tokens are those of one part. Float32 on every device.
     pub fn new(config: &TrainConfig, encoder: &EncoderConfig, parameters: usize) -> Self {
         let rows = config.run.batch_queries * config.data.docs_per_query;
         let part = config.optimizer.grad_cache_docs.unwrap_or(rows).min(rows);
@@ -31,10 +32,15 @@ impl MemoryEstimate {
         let per_token = encoder.num_layers as f64 * (hidden + attention)
             + 4.0 * encoder.intermediate_size as f64;
         let tokens = part as f64 * seq_len;
-        let weights = 8.0 * (rows * encoder.vocab_size) as f64;
+        let head = match &config.task {
+            Task::Ranking => 8.0 * (rows * encoder.vocab_size) as f64,
+            Task::MaskedLm(task) => {
+                8.0 * (tokens * task.probability * encoder.hidden_size as f64 + 1e6)
+            }
+        };
         Self {
             parameters_mib: parameters as f64 * 4.0 * FLOAT_BYTES / MIB,
-            activations_mib: (tokens * per_token + weights) * FLOAT_BYTES / MIB,
+            activations_mib: (tokens * per_token + head) * FLOAT_BYTES / MIB,
         }
     }
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use data::output::write_file;
 use eval::beir::DatasetReport;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::step::StepFigures;
+use crate::figures::Figures;
+use crate::masked_lm::MaskedLmScore;
 
 /// The figures of one step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,26 +21,13 @@ pub struct StepRow {
     pub step: usize,
     /// Passes over the data so far.
     pub epoch: f64,
-    /// What is minimised.
-    pub loss: f64,
-    /// Weighted ranking losses.
-    pub ranking_loss: f64,
-    /// Weighted penalties.
-    pub flops_loss: f64,
-    /// Penalty of the documents, unweighted.
-    pub d_flops: f64,
-    /// Penalty of the queries, unweighted; null where queries are inference-free.
-    pub q_flops: Option<f64>,
-    /// Weight of the documents' penalty.
-    pub lambda_d: f64,
+    /// The loss and what it is made of.
+    #[serde(flatten)]
+    pub figures: Figures,
     /// Learning rate.
     pub lr: f64,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// Non-zero weights per document.
-    pub d_length: f64,
-    /// Non-zero weights per query.
-    pub q_length: f64,
     /// Duration in seconds.
     pub step_s: f64,
     /// Tokens that the model encoded per second, padding not counted.
@@ -49,20 +38,13 @@ pub struct StepRow {
 
 impl StepRow {
     /// A row with the figures of the objective; the rest is 0.
-    pub fn new(step: usize, figures: StepFigures) -> Self {
+    pub fn new(step: usize, figures: Figures) -> Self {
         Self {
             step,
             epoch: 0.0,
-            loss: figures.loss,
-            ranking_loss: figures.ranking_loss,
-            flops_loss: figures.flops_loss,
-            d_flops: figures.d_flops,
-            q_flops: figures.q_flops,
-            lambda_d: figures.lambda_d,
+            figures,
             lr: 0.0,
             grad_norm: 0.0,
-            d_length: figures.d_length,
-            q_length: figures.q_length,
             step_s: 0.0,
             tokens_per_s: 0.0,
             peak_memory_mib: None,
@@ -72,19 +54,19 @@ impl StepRow {
 
 /// The results of one evaluation; step 0 is the model before training.
 #[derive(Debug, Clone, Serialize)]
-pub struct EvalRow<'a> {
+pub struct EvalRow<'a, F> {
     /// Steps done.
     pub step: usize,
     /// Passes over the data so far.
     pub epoch: f64,
-    /// By data set, then by the names that results.json uses.
-    pub eval: BTreeMap<&'a str, BTreeMap<&'static str, f64>>,
+    /// By data set, then by name.
+    pub eval: BTreeMap<&'a str, F>,
     /// Duration of the evaluation in seconds.
     pub eval_s: f64,
 }
 
-impl<'a> EvalRow<'a> {
-    /// The row of an evaluation.
+impl<'a> EvalRow<'a, BTreeMap<&'static str, f64>> {
+    /// The row of an evaluation on BEIR directories, by the names that results.json uses.
     pub fn new(
         step: usize,
         epoch: f64,
@@ -97,6 +79,24 @@ impl<'a> EvalRow<'a> {
             step,
             epoch,
             eval: reports.iter().map(figures).collect(),
+            eval_s,
+        }
+    }
+}
+
+impl<'a> EvalRow<'a, MaskedLmScore> {
+    /// The row of an evaluation of guesses on the data set `name`.
+    pub fn of_guesses(
+        step: usize,
+        epoch: f64,
+        name: &'a str,
+        score: &MaskedLmScore,
+        eval_s: f64,
+    ) -> Self {
+        Self {
+            step,
+            epoch,
+            eval: BTreeMap::from([(name, *score)]),
             eval_s,
         }
     }
@@ -127,7 +127,12 @@ impl From<&DatasetReport> for EvalFigures {
 #[derive(Deserialize)]
 struct StoredRow {
     step: usize,
-    eval: Option<BTreeMap<String, EvalFigures>>,
+}
+
+#[derive(Deserialize)]
+struct StoredEvaluation<F> {
+    step: usize,
+    eval: BTreeMap<String, F>,
 }
 
 /// The open file.
@@ -177,20 +182,21 @@ impl MetricsFile {
     }
 }
 
-/// The evaluation after `step` steps, by data set, if the file has one.
+/// The evaluation after `step` steps, by data set, if the file has one; `F` are the figures of the run's task:
+/// [`EvalFigures`] or [`MaskedLmScore`].
 ///
 /// # Errors
 ///
 /// If the file cannot be read.
-pub fn stored_evaluation(
+pub fn stored_evaluation<F: DeserializeOwned>(
     path: &Path,
     step: usize,
-) -> Result<Option<BTreeMap<String, EvalFigures>>, TrainError> {
+) -> Result<Option<BTreeMap<String, F>>, TrainError> {
     Ok(read(path)?
         .lines()
-        .filter_map(|line| serde_json::from_str::<StoredRow>(line).ok())
-        .filter(|row| row.step == step)
-        .find_map(|row| row.eval))
+        .filter_map(|line| serde_json::from_str::<StoredEvaluation<F>>(line).ok())
+        .find(|row| row.step == step)
+        .map(|row| row.eval))
 }
 
 fn read(path: &Path) -> Result<String, TrainError> {
@@ -203,6 +209,7 @@ fn read(path: &Path) -> Result<String, TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::{MaskedLmFigures, StepFigures};
 
     fn row(step: usize) -> StepRow {
         let figures = StepFigures {
@@ -215,7 +222,7 @@ mod tests {
             d_length: 40.0,
             q_length: 3.0,
         };
-        StepRow::new(step, figures)
+        StepRow::new(step, Figures::Ranking(figures))
     }
 
     #[test]
@@ -229,20 +236,53 @@ mod tests {
             "d_flops",
             "q_flops",
             "lambda_d",
-            "lr",
-            "grad_norm",
             "d_length",
             "q_length",
+            "lr",
+            "grad_norm",
             "step_s",
             "tokens_per_s",
             "peak_memory_mib",
         ];
-        let json = serde_json::to_string(&row(3)).unwrap();
-        let positions = keys.map(|key| {
-            json.find(&format!("\"{key}\":"))
-                .unwrap_or_else(|| panic!("{key}: {json}"))
-        });
+        assert_keys(&row(3), &keys);
+    }
+
+    #[test]
+    fn rows_of_guesses_have_their_own_keys() {
+        let figures = MaskedLmFigures {
+            loss: 4.5,
+            mlm_loss: 4.5,
+            mlm_accuracy: 0.25,
+            masked_tokens: 80,
+        };
+        let keys = [
+            "step",
+            "epoch",
+            "loss",
+            "mlm_loss",
+            "mlm_accuracy",
+            "masked_tokens",
+            "lr",
+            "grad_norm",
+            "step_s",
+            "tokens_per_s",
+            "peak_memory_mib",
+        ];
+        assert_keys(&StepRow::new(3, Figures::MaskedLm(figures)), &keys);
+    }
+
+    /// These keys in this order, and no other.
+    fn assert_keys(row: &StepRow, keys: &[&str]) {
+        let json = serde_json::to_string(row).unwrap();
+        let positions: Vec<usize> = keys
+            .iter()
+            .map(|key| {
+                json.find(&format!("\"{key}\":"))
+                    .unwrap_or_else(|| panic!("{key}: {json}"))
+            })
+            .collect();
         assert!(positions.is_sorted(), "{json}");
+        assert_eq!(json.matches("\":").count(), keys.len(), "{json}");
     }
 
     #[test]
@@ -268,12 +308,31 @@ mod tests {
     fn a_stored_evaluation_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        assert_eq!(stored_evaluation(&path, 0).unwrap(), None);
+        assert_eq!(stored_evaluation::<EvalFigures>(&path, 0).unwrap(), None);
         let line =
             r#"{"step":0,"epoch":0.0,"eval":{"tiny":{"ndcg@10":0.5,"flops":1.5,"d_length":30.0}}}"#;
         std::fs::write(&path, line).unwrap();
-        let found = stored_evaluation(&path, 0).unwrap().unwrap();
+        let found = stored_evaluation::<EvalFigures>(&path, 0).unwrap().unwrap();
         assert_eq!(found["tiny"].ndcg_at_10, 0.5);
-        assert_eq!(stored_evaluation(&path, 1).unwrap(), None);
+        assert_eq!(stored_evaluation::<EvalFigures>(&path, 1).unwrap(), None);
+    }
+
+    /// Resuming a masked-LM run keeps its evaluations too.
+    #[test]
+    fn an_evaluation_of_guesses_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let score = MaskedLmScore {
+            mlm_loss: 2.0,
+            perplexity: 2.0f64.exp(),
+            mlm_accuracy: 0.5,
+            masked_tokens: 70,
+        };
+        let mut file = MetricsFile::open(&path, 0).unwrap();
+        file.append(&EvalRow::of_guesses(4, 0.5, "t.jsonl", &score, 1.0))
+            .unwrap();
+        MetricsFile::open(&path, 4).unwrap();
+        let found = stored_evaluation::<MaskedLmScore>(&path, 4).unwrap();
+        assert_eq!(found.unwrap()["t.jsonl"], score);
     }
 }

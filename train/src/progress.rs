@@ -7,6 +7,8 @@ use eval::beir::DatasetReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::info;
 use train::Observer;
+use train::figures::Figures;
+use train::masked_lm::MaskedLmScore;
 use train::metrics::StepRow;
 
 use crate::logging::STEPS;
@@ -70,17 +72,32 @@ impl Observer for Progress {
         self.stepping += Duration::from_secs_f64(row.step_s);
         let left = duration(self.time_left(row.step));
         self.bar.set_position(row.step as u64);
+        let (short, long) = match &row.figures {
+            Figures::Ranking(found) => (
+                format!("d_length {:.0}", found.d_length),
+                format!(
+                    "= {:.4} ranking + {:.4} flops  d_length {:.0}  q_length {:.1}",
+                    found.ranking_loss, found.flops_loss, found.d_length, found.q_length
+                ),
+            ),
+            Figures::MaskedLm(found) => (
+                format!("accuracy {:.3}", found.mlm_accuracy),
+                format!(
+                    " accuracy {:.3} of {} tokens",
+                    found.mlm_accuracy, found.masked_tokens
+                ),
+            ),
+        };
+        let loss = row.figures.loss();
         self.bar.set_message(format!(
-            "loss {:.4}  d_length {:.0}  {:.2} s/step  {left} left",
-            row.loss, row.d_length, row.step_s
+            "loss {loss:.4}  {short}  {:.2} s/step  {left} left",
+            row.step_s
         ));
         if logged {
             info!(
                 target: STEPS,
-                "step {}/{}  loss {:.4} = {:.4} ranking + {:.4} flops  d_length {:.0}  q_length {:.1}  lr {:.2e}  \
-                 grad {:.3}  {:.2} s/step  {:.0} tokens/s  {left} left",
-                row.step, self.total_steps, row.loss, row.ranking_loss, row.flops_loss, row.d_length, row.q_length,
-                row.lr, row.grad_norm, row.step_s, row.tokens_per_s
+                "step {}/{}  loss {loss:.4} {long}  lr {:.2e}  grad {:.3}  {:.2} s/step  {:.0} tokens/s  {left} left",
+                row.step, self.total_steps, row.lr, row.grad_norm, row.step_s, row.tokens_per_s
             );
         }
     }
@@ -102,6 +119,13 @@ impl Observer for Progress {
                 .iter()
                 .for_each(|note| info!("{name}: {note}"));
         }
+    }
+
+    fn guessed(&mut self, step: usize, name: &str, score: &MaskedLmScore) {
+        info!(
+            "step {step}: {name} masked-LM loss {:.4}  perplexity {:.2}  accuracy {:.4}",
+            score.mlm_loss, score.perplexity, score.mlm_accuracy
+        );
     }
 
     fn saved(&mut self, path: &Path) {

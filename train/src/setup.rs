@@ -6,20 +6,21 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use configs::{Duration, Precision, QueryEncoder, RankingLoss, TrainConfig};
-use data::{BatchSampler, GroupId, Idf, Tokenizer, TrainData};
+use configs::{Duration, Precision, QueryEncoder, Task, TrainConfig};
+use data::{BatchSampler, Idf, Tokenizer};
 use model::hf::{self, ExportOptions, ImportOptions, Layout, WeightType};
 use model::{EncoderConfig, MaskedLm};
 
-use crate::batch::BatchMaker;
 use crate::checkpoint;
 use crate::error::TrainError;
 use crate::evaluation::{EvalSet, Evaluator};
 use crate::freeze::freeze;
+use crate::masked_lm::{EvalTexts, MaskedLmScore};
 use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
 use crate::step::Trainable;
+use crate::task::{Feed, TaskData};
 use checks::{check_sizes, check_unchanged};
 
 /// What stays the same from the first step of a run to the last.
@@ -34,14 +35,16 @@ pub struct Setup {
     pub encoder: EncoderConfig,
     /// Number of parameters, the IDF table included.
     pub parameters: usize,
-    /// The table that queries start with; `None` for siamese training.
+    /// The table that queries start with; `None` where there is none: for siamese training, and without queries.
     pub initial_idf: Option<Idf>,
-    /// Training groups.
-    pub data: TrainData,
+    /// What it learns from.
+    pub data: TaskData,
     /// Batches in one pass over the data.
     pub batches_per_epoch: usize,
-    /// What to evaluate on.
+    /// What to evaluate rankings on.
     pub eval_sets: Vec<EvalSet>,
+    /// What to evaluate guesses on.
+    pub eval_texts: Option<EvalTexts>,
     /// Steps of the whole run.
     pub total_steps: usize,
     /// What the user should know, in sentences.
@@ -81,10 +84,14 @@ impl Setup {
         let eval_sets = eval_data
             .map(|path| EvalSet::open(path))
             .collect::<Result<_, _>>()?;
-        let data = TrainData::open(&config.data)?;
+        let eval_texts = match &config.task {
+            Task::Ranking => None,
+            Task::MaskedLm(task) => task.eval_file.as_deref().map(EvalTexts::open).transpose()?,
+        };
+        let data = TaskData::open(config, &tokenizer)?;
         let run = &config.run;
         let sampler = BatchSampler::new(
-            &data.sizes(),
+            &data.feed(config, &tokenizer).sizes(),
             run.batch_queries,
             run.drop_last,
             run.data_seed,
@@ -99,16 +106,13 @@ impl Setup {
             data,
             batches_per_epoch: sampler.batches_per_epoch(),
             eval_sets,
+            eval_texts,
             total_steps: total_steps(config, sampler.batches_per_epoch()),
             notes: Vec::new(),
             warnings: precision_warning(config).into_iter().collect(),
         };
-        setup.batch_maker().make(&first_groups(&setup.data))?;
-        for set in setup.data.sets() {
-            setup
-                .notes
-                .push(format!("{}: {}", set.path().display(), set.counts()));
-        }
+        setup.feed().check()?;
+        setup.notes.extend(setup.data.notes());
         let state = setup.load_state(sampler, checkpoint)?;
         setup.parameters = state.trainable.num_params();
         Ok((setup, state))
@@ -172,15 +176,8 @@ impl Setup {
     }
 
     /// Makes the run's batches.
-    pub fn batch_maker(&self) -> BatchMaker<'_> {
-        let ranking = &self.config.loss.ranking;
-        BatchMaker {
-            data: &self.data,
-            tokenizer: &self.tokenizer,
-            preprocess: self.config.model.preprocess,
-            max_seq_len: self.config.data.max_seq_len,
-            needs_scores: ranking.iter().any(|loss| *loss != RankingLoss::InfoNce),
-        }
+    pub fn feed(&self) -> Feed<'_> {
+        self.data.feed(&self.config, &self.tokenizer)
     }
 
     /// The learning rate of the run.
@@ -197,16 +194,37 @@ impl Setup {
         }
     }
 
+    /// Measures the guesses of the run's model, where the recipe names texts to guess in.
+    ///
+    /// # Errors
+    ///
+    /// If a text cannot be read or tokenized.
+    pub fn score_guesses(
+        &self,
+        trainable: &Trainable,
+    ) -> Result<Option<MaskedLmScore>, TrainError> {
+        let (TaskData::MaskedLm(data), Some(texts)) = (&self.data, &self.eval_texts) else {
+            return Ok(None);
+        };
+        let (config, tokenizer) = (&self.config, &self.tokenizer);
+        let score = texts.score(trainable, config, tokenizer, &data.masking, &self.device)?;
+        Ok(Some(score))
+    }
+
     /// How the run's models are written; `idf` is the query table of an inference-free one.
     pub fn export_options<'a>(&'a self, idf: Option<&'a Idf>) -> ExportOptions<'a> {
+        let activation = match self.config.task {
+            Task::Ranking => Some(self.config.model.activation),
+            Task::MaskedLm(_) => None,
+        };
         ExportOptions {
             source: Path::new(&self.config.model.name_or_path),
             tokenizer: &self.tokenizer,
             idf,
-            activation: self.config.model.activation,
+            activation,
             max_seq_len: (self.config.data.eval_max_seq_len).min(self.encoder.max_positions),
             weight_type: WeightType::F32,
-            layouts: Layout::usual(self.config.model.activation),
+            layouts: activation.map_or(&[Layout::Hf] as &[Layout], Layout::usual),
         }
     }
 
@@ -232,15 +250,10 @@ fn trains_idf(config: &TrainConfig) -> bool {
     )
 }
 
-/// One group of every data set: enough to see whether the texts can be tokenized and the scores are there.
-fn first_groups(data: &TrainData) -> Vec<GroupId> {
-    let sets = data.sets().iter().enumerate();
-    sets.filter(|(_, groups)| !groups.is_empty())
-        .map(|(set, _)| GroupId { set, group: 0 })
-        .collect()
-}
-
 fn initial_idf(config: &TrainConfig, tokenizer: &Tokenizer) -> Result<Option<Idf>, TrainError> {
+    if let Task::MaskedLm(_) = config.task {
+        return Ok(None);
+    }
     match &config.model.query {
         QueryEncoder::Siamese => Ok(None),
         QueryEncoder::InferenceFree { idf_path: None, .. } => {

@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use train::Setup;
+use train::masked_lm::MaskedLmScore;
 use train::metrics::EvalFigures;
+use train::task::TaskData;
 
 /// What comes after the quickstart.
 pub const NEXT_COMMANDS: &str = "\
@@ -26,20 +28,33 @@ pub fn summary(setup: &Setup) -> Result<String, fmt::Error> {
         encoder.vocab_size,
         setup.parameters as f64 / 1e6
     )?;
+    let (data, unit) = match &setup.data {
+        TaskData::Ranking(data) => {
+            let docs = config.data.docs_per_query;
+            let groups = format!("{} groups of {docs} documents", data.len());
+            (groups, "queries")
+        }
+        TaskData::MaskedLm(data) => {
+            let sequences: usize = setup.feed().sizes().iter().sum();
+            let texts: usize = data.texts.sizes().iter().sum();
+            let sequences = format!("{sequences} sequences of {texts} texts");
+            (sequences, "sequences")
+        }
+    };
     writeln!(
         text,
-        "data       {} groups of {} documents, {} batches of {} queries per epoch",
-        setup.data.len(),
-        config.data.docs_per_query,
-        setup.batches_per_epoch,
-        config.run.batch_queries
+        "data       {data}, {} batches of {} {unit} per epoch",
+        setup.batches_per_epoch, config.run.batch_queries
     )?;
+    if let Some(texts) = &setup.eval_texts {
+        writeln!(text, "evaluation {}, masked tokens", texts.name())?;
+    }
     for set in &setup.eval_sets {
         writeln!(text, "evaluation {}, split {}", set.dir.name(), set.split)?;
     }
     writeln!(
         text,
-        "steps      {} ({:.2} epochs) of {} x {} queries",
+        "steps      {} ({:.2} epochs) of {} x {} {unit}",
         setup.total_steps,
         setup.epoch(setup.total_steps),
         config.optimizer.accumulation_steps,
@@ -81,6 +96,24 @@ pub fn render(title: &str, rows: &[(&str, Option<EvalFigures>)]) -> String {
     text
 }
 
+/// [`render`] of guesses.
+pub fn render_guesses(title: &str, rows: &[(&str, Option<MaskedLmScore>)]) -> String {
+    let names = rows.iter().map(|(name, _)| name.len());
+    let width = names.max().unwrap_or(0).max(title.len());
+    let mut text = format!("{title:<width$}     loss  perplexity  accuracy\n");
+    for (name, score) in rows {
+        if let Some(score) = score {
+            writeln!(
+                text,
+                "{name:<width$}  {:>7.4}  {:>10.2}  {:>8.4}",
+                score.mlm_loss, score.perplexity, score.mlm_accuracy
+            )
+            .expect("a string takes every write");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +133,20 @@ mod tests {
             text,
             "tiny, test      nDCG@10     FLOPS  d_length\n\
              after training   0.5123     1.500     123.5\n"
+        );
+        let score = MaskedLmScore {
+            mlm_loss: 2.5,
+            perplexity: 12.1825,
+            mlm_accuracy: 0.456,
+            masked_tokens: 100,
+        };
+        assert_eq!(
+            render_guesses(
+                "t.jsonl",
+                &[("before", None), ("after training", Some(score))]
+            ),
+            "t.jsonl            loss  perplexity  accuracy\n\
+             after training   2.5000       12.18    0.4560\n"
         );
     }
 }

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use configs::QueryEncoder;
-use data::{BatchSampler, SamplerState};
+use data::SamplerState;
+use data::mlm::MaskedTexts;
 use eval::beir::DatasetReport;
 use model::hf;
 
-use crate::batch::{Batch, BatchError, BatchMaker, TokenizedBatch};
+use crate::ahead::{Batches, Made};
+use crate::batch::{Batch, TokenizedBatch};
 use crate::checkpoint::{self, TrainerState};
 use crate::error::TrainError;
 use crate::evaluation::idf_table;
+use crate::figures::Figures;
 use crate::grad_cache::GradientCache;
+use crate::masked_lm::{self, MaskedLmScore};
 use crate::memory::peak_memory_mib;
 use crate::metrics::{EvalRow, MetricsFile, StepRow};
 use crate::optimizer::{AdamW, ParameterPath, Rates, clip_factor, gradient_norm};
@@ -25,9 +28,6 @@ use crate::run_dir::{RunDir, remove};
 use crate::schedule::LearningRate;
 use crate::setup::{Setup, TrainState};
 use crate::step::{Objective, StepFigures, Trainable};
-
-/// Batches that wait, tokenized, while a step computes.
-const BATCHES_AHEAD: usize = 2;
 
 /// Told what a run does; the command line shows it.
 pub trait Observer {
@@ -37,6 +37,8 @@ pub trait Observer {
     fn evaluating(&mut self, step: usize, name: &str);
     /// An evaluation of one data set is done.
     fn evaluated(&mut self, step: usize, name: &str, report: &DatasetReport);
+    /// An evaluation of guesses is done.
+    fn guessed(&mut self, step: usize, name: &str, score: &MaskedLmScore);
     /// A model was written.
     fn saved(&mut self, path: &Path);
 }
@@ -48,6 +50,8 @@ pub enum Outcome {
     Finished {
         /// Evaluations of the final model, by data set.
         evaluations: BTreeMap<String, DatasetReport>,
+        /// Its guesses, where the recipe names texts to guess in.
+        guesses: Option<MaskedLmScore>,
     },
     /// It was asked to stop, and wrote a checkpoint.
     Stopped {
@@ -81,7 +85,6 @@ pub fn train(
         data_order: state.sampler.state().clone(),
         metrics: MetricsFile::open(&dir.metrics(), state.step)?,
     };
-    let maker = setup.batch_maker();
     let TrainState {
         step,
         trainable,
@@ -89,25 +92,9 @@ pub fn train(
         sampler,
     } = state;
     thread::scope(|scope| {
-        let (sender, batches) = sync_channel(BATCHES_AHEAD);
-        scope.spawn(move || make_batches(sampler, &maker, &sender));
+        let batches = Batches::make(scope, sampler, setup.feed());
         trainer.run(step, trainable, optimizer, batches, stop)
     })
-}
-
-/// Makes batch after batch until nobody wants more, or one cannot be made.
-fn make_batches(
-    sampler: BatchSampler,
-    maker: &BatchMaker,
-    sender: &SyncSender<Result<TokenizedBatch, BatchError>>,
-) {
-    for (_, groups) in sampler {
-        let batch = maker.make(&groups);
-        let failed = batch.is_err();
-        if sender.send(batch).is_err() || failed {
-            return;
-        }
-    }
 }
 
 struct Trainer<'a> {
@@ -120,8 +107,6 @@ struct Trainer<'a> {
     data_order: SamplerState,
     metrics: MetricsFile,
 }
-
-type Batches = Receiver<Result<TokenizedBatch, BatchError>>;
 
 impl Trainer<'_> {
     fn run(
@@ -142,7 +127,10 @@ impl Trainer<'_> {
             self.setup.device.seed(mixed_seed(run.seed, step));
 
             // Forward and backward, averaged over micro-batches.
-            let (gradients, figures, tokens) = self.gradients(&trainable, &batches, step)?;
+            let (gradients, figures, tokens) = match &batches {
+                Batches::Ranking(batches) => self.gradients(&trainable, batches, step)?,
+                Batches::MaskedLm(batches) => self.guess(&trainable, batches, step)?,
+            };
             let grad_norm = finite(
                 step,
                 "the gradient norm",
@@ -181,25 +169,26 @@ impl Trainer<'_> {
             }
         }
         self.save_final(&trainable)?;
-        let evaluations = self.evaluate(&trainable, total)?;
-        Ok(Outcome::Finished { evaluations })
+        let (evaluations, guesses) = self.evaluate(&trainable, total)?;
+        Ok(Outcome::Finished {
+            evaluations,
+            guesses,
+        })
     }
 
     /// Gradients and figures of one step, and the number of tokens encoded for them.
     fn gradients(
         &self,
         trainable: &Trainable,
-        batches: &Batches,
+        batches: &Made<TokenizedBatch>,
         step: usize,
-    ) -> Result<(GradientsParams, StepFigures, usize), TrainError> {
+    ) -> Result<(GradientsParams, Figures, usize), TrainError> {
         let micro_batches = self.setup.config.optimizer.accumulation_steps;
         let mut accumulator = GradientsAccumulator::new();
         let mut figures = Vec::with_capacity(micro_batches);
         let mut tokens = 0;
         for _ in 0..micro_batches {
-            let batch = batches
-                .recv()
-                .expect("batches do not end before the run, but for an error")?;
+            let batch = batches.next()?;
             tokens += batch.documents.tokens();
             if trainable.idf.is_none() {
                 tokens += batch.queries.tokens();
@@ -230,7 +219,26 @@ impl Trainer<'_> {
             };
             figures.push(found);
         }
-        Ok((accumulator.grads(), StepFigures::mean(&figures), tokens))
+        let figures = Figures::Ranking(StepFigures::mean(&figures));
+        Ok((accumulator.grads(), figures, tokens))
+    }
+
+    /// [`Trainer::gradients`] of guessing masked tokens.
+    fn guess(
+        &self,
+        trainable: &Trainable,
+        batches: &Made<MaskedTexts>,
+        step: usize,
+    ) -> Result<(GradientsParams, Figures, usize), TrainError> {
+        let micro_batches = self.setup.config.optimizer.accumulation_steps;
+        let batches = (0..micro_batches).map(|_| batches.next());
+        let batches: Vec<MaskedTexts> = batches.collect::<Result<_, _>>()?;
+        let tokens = batches.iter().map(|batch| batch.tokens.tokens()).sum();
+        let mut accumulator = GradientsAccumulator::new();
+        let device = &self.setup.device;
+        let figures = masked_lm::accumulate(trainable, &batches, device, &mut accumulator);
+        finite(step, "the loss", figures.loss)?;
+        Ok((accumulator.grads(), Figures::MaskedLm(figures), tokens))
     }
 
     fn on_device(&self, batch: &TokenizedBatch) -> Batch {
@@ -275,7 +283,7 @@ impl Trainer<'_> {
         &mut self,
         trainable: &Trainable,
         step: usize,
-    ) -> Result<BTreeMap<String, DatasetReport>, TrainError> {
+    ) -> Result<(BTreeMap<String, DatasetReport>, Option<MaskedLmScore>), TrainError> {
         let began = Instant::now();
         let mut reports = BTreeMap::new();
         for set in &self.setup.eval_sets {
@@ -290,7 +298,27 @@ impl Trainer<'_> {
             self.metrics
                 .append(&EvalRow::new(step, epoch, &reports, eval_s))?;
         }
-        Ok(reports)
+        Ok((reports, self.evaluate_guesses(trainable, step)?))
+    }
+
+    fn evaluate_guesses(
+        &mut self,
+        trainable: &Trainable,
+        step: usize,
+    ) -> Result<Option<MaskedLmScore>, TrainError> {
+        let Some(texts) = &self.setup.eval_texts else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        self.observer.evaluating(step, texts.name());
+        let score = self.setup.score_guesses(trainable)?;
+        if let Some(score) = &score {
+            self.observer.guessed(step, texts.name(), score);
+            let (epoch, eval_s) = (self.setup.epoch(step), began.elapsed().as_secs_f64());
+            let row = EvalRow::of_guesses(step, epoch, texts.name(), score, eval_s);
+            self.metrics.append(&row)?;
+        }
+        Ok(score)
     }
 
     fn save(

@@ -1,6 +1,7 @@
 //! [`DataConfig`]: what is read and how it is cut into groups.
 
-use super::{choice, not_null};
+use super::not_null;
+use super::task::DataType;
 use crate::choice::Choice;
 use crate::error::ConfigError;
 use crate::raw::RawConfig;
@@ -13,8 +14,11 @@ const FIRST_RANK_THRESH: usize = 10_000;
 /// [CLS], one token, [SEP].
 const SHORTEST_SEQUENCE: usize = 3;
 
-pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<DataConfig, ConfigError> {
-    let kind = choice(raw, "data_type", raw.data_type.as_ref(), DataKind::Kd)?;
+pub(super) fn read(
+    raw: &RawConfig,
+    data_type: DataType,
+    warnings: &mut Vec<String>,
+) -> Result<DataConfig, ConfigError> {
     for (key, length) in [
         ("max_seq_length", raw.max_seq_length),
         ("eval_max_seq_length", raw.eval_max_seq_length),
@@ -24,14 +28,17 @@ pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<DataCo
     }
     let data = DataConfig {
         source: source(raw)?,
-        kind,
-        docs_per_query: docs_per_query(raw, kind)?,
+        kind: match data_type {
+            DataType::Kd | DataType::Mlm => DataKind::Kd,
+            DataType::PosNegs => DataKind::PosNegs,
+        },
+        docs_per_query: docs_per_query(raw, data_type)?,
         max_seq_len: raw.max_seq_length.unwrap_or(MAX_SEQ_LENGTH),
         eval_max_seq_len: raw.eval_max_seq_length.unwrap_or(MAX_SEQ_LENGTH),
         first_rank_thresh: raw.first_rank_thresh.unwrap_or(FIRST_RANK_THRESH),
         swap_times: raw.swap_times.unwrap_or(0),
     };
-    if kind == DataKind::PosNegs {
+    if data_type == DataType::PosNegs {
         let not_used = "not used: data_type is posnegs";
         if data.first_rank_thresh != FIRST_RANK_THRESH {
             warnings.push(raw.warning("first_rank_thresh", not_used));
@@ -62,15 +69,16 @@ fn source(raw: &RawConfig) -> Result<TrainSource, ConfigError> {
 }
 
 /// Documents per query of a group: kd counts them all, posnegs counts the negatives beside the positive.
-fn docs_per_query(raw: &RawConfig, kind: DataKind) -> Result<usize, ConfigError> {
+fn docs_per_query(raw: &RawConfig, data_type: DataType) -> Result<usize, ConfigError> {
     let sampled = raw.sample_num_one_query.unwrap_or(SAMPLE_NUM_ONE_QUERY);
-    let (least, docs, reason) = match kind {
-        DataKind::Kd => (
+    let (least, docs, reason) = match data_type {
+        DataType::Mlm => return Ok(1),
+        DataType::Kd => (
             2,
             sampled,
             "expected 2 or more: a query's documents are compared with each other",
         ),
-        DataKind::PosNegs => (
+        DataType::PosNegs => (
             1,
             sampled.saturating_add(1),
             "expected 1 or more: negatives beside the positive",

@@ -5,13 +5,15 @@ mod loss;
 mod model;
 mod optimizer;
 mod run;
+mod task;
 
 use crate::choice::Choice;
 use crate::error::ConfigError;
 use crate::foreign;
 use crate::raw::RawConfig;
-use crate::resolved::TrainConfig;
+use crate::resolved::{Task, TrainConfig};
 use crate::{DataKind, LoadedConfig};
+use task::DataType;
 
 impl RawConfig {
     /// Fills in defaults and checks every value, alone and beside the others.
@@ -20,14 +22,21 @@ impl RawConfig {
     /// The first key that is refused, missing, out of range or at odds with another.
     pub fn resolve(&self) -> Result<LoadedConfig, ConfigError> {
         let mut warnings = foreign::check(self)?;
+        let default = DataType::Kd;
+        let data_type = choice(self, "data_type", self.data_type.as_ref(), default)?;
+        let task = task::read(self, data_type, &mut warnings)?;
+        let raw = &task::used_keys(self, data_type);
         let config = TrainConfig {
-            model: model::read(self, &mut warnings)?,
-            data: data::read(self, &mut warnings)?,
-            loss: loss::read(self, &mut warnings)?,
-            optimizer: optimizer::read(self, &mut warnings)?,
-            run: run::read(self, &mut warnings)?,
+            task,
+            model: model::read(raw, data_type, &mut warnings)?,
+            data: data::read(raw, data_type, &mut warnings)?,
+            loss: loss::read(raw, &mut warnings)?,
+            optimizer: optimizer::read(raw, &mut warnings)?,
+            run: run::read(raw, data_type, &mut warnings)?,
         };
-        self.check_scores(&config)?;
+        if config.task == Task::Ranking {
+            self.check_scores(&config)?;
+        }
         Ok(LoadedConfig { config, warnings })
     }
 
@@ -70,6 +79,7 @@ impl From<&TrainConfig> for RawConfig {
         loss::write(&config.loss, &mut raw);
         optimizer::write(&config.optimizer, &mut raw);
         run::write(&config.run, &mut raw);
+        task::write(&config.task, &mut raw);
         raw
     }
 }
@@ -106,7 +116,7 @@ fn unsupported_value(key: &str, name: &str) -> Option<&'static str> {
         (
             "loss_types",
             "mlm",
-            "masked-LM pretraining is another task; train it elsewhere and start from its checkpoint",
+            "guessing masked tokens is a task of its own; use data_type: mlm and no loss_types",
         ),
         ("save_strategy", "epoch", EPOCHS),
         ("save_strategy", "best", EPOCHS),

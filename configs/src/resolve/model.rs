@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::task::DataType;
 use super::{choice, not_null};
 use crate::choice::Choice;
 use crate::error::ConfigError;
@@ -13,6 +14,7 @@ const HEAD_THRESHOLD: f64 = 2.0;
 
 pub(super) fn read(
     raw: &RawConfig,
+    data_type: DataType,
     warnings: &mut Vec<String>,
 ) -> Result<ModelConfig, ConfigError> {
     let name_or_path = not_null(raw.model_name_or_path.as_ref())
@@ -39,12 +41,21 @@ pub(super) fn read(
             .clone(),
         name_or_path,
         from_scratch: raw.init_from_scratch.unwrap_or(false),
-        query: query(raw, warnings)?,
+        query: match data_type {
+            DataType::Kd | DataType::PosNegs => query(raw, warnings)?,
+            DataType::Mlm => QueryEncoder::InferenceFree {
+                idf_path: None,
+                learning_rate: None,
+            },
+        },
         activation: activation(raw)?,
         prune_ratio: raw.prune_ratio,
         preprocess: preprocess(raw)?,
         dropout: raw.dropout,
-        head_threshold: raw.head_threshold.unwrap_or(HEAD_THRESHOLD),
+        head_threshold: raw.head_threshold.unwrap_or(match data_type {
+            DataType::Kd | DataType::PosNegs => HEAD_THRESHOLD,
+            DataType::Mlm => 0.0,
+        }),
         freeze: raw.freeze.clone().unwrap_or_default(),
     })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::not_null;
+use super::task::DataType;
 use crate::error::ConfigError;
 use crate::raw::RawConfig;
 use crate::resolved::{Duration, Precision, RunConfig};
@@ -16,7 +17,11 @@ const SEED: u64 = 42;
 const LOGGING_STEPS: usize = 500;
 const SAVE_STEPS: usize = 500;
 
-pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<RunConfig, ConfigError> {
+pub(super) fn read(
+    raw: &RawConfig,
+    data_type: DataType,
+    warnings: &mut Vec<String>,
+) -> Result<RunConfig, ConfigError> {
     for (key, value) in [
         (
             "per_device_train_batch_size",
@@ -38,6 +43,15 @@ pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<RunCon
     let seed = raw.seed.unwrap_or(SEED);
     let eval_data = raw.eval_data.iter().flatten().map(PathBuf::from);
     let eval_data: Vec<_> = eval_data.collect();
+    let without_data = match data_type {
+        DataType::Kd | DataType::PosNegs if eval_data.is_empty() => {
+            Some("eval_data names no BEIR directory")
+        }
+        DataType::Mlm if not_null(raw.mlm_eval_file.as_ref()).is_none() => {
+            Some("mlm_eval_file is not given")
+        }
+        _ => None,
+    };
     Ok(RunConfig {
         output_dir: output_dir.into(),
         overwrite_output_dir: raw.overwrite_output_dir.unwrap_or(false),
@@ -51,7 +65,7 @@ pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<RunCon
         save_steps: in_steps(raw, "save_strategy", raw.save_strategy.as_deref(), true)?
             .then(|| raw.save_steps.unwrap_or(SAVE_STEPS)),
         save_total_limit: raw.save_total_limit,
-        eval_steps: eval_steps(raw, eval_data.is_empty(), warnings)?,
+        eval_steps: eval_steps(raw, without_data, warnings)?,
         eval_on_start: raw.eval_on_start.unwrap_or(true),
         eval_data,
         precision: precision(raw)?,
@@ -102,10 +116,11 @@ fn in_steps(
     }
 }
 
-/// Evaluation while training needs data; `eval_steps` alone is enough to ask for it.
+/// Evaluation while training needs data; `eval_steps` alone is enough to ask for it. `without_data` is why there is
+/// none.
 fn eval_steps(
     raw: &RawConfig,
-    without_data: bool,
+    without_data: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<usize>, ConfigError> {
     let strategy = raw.eval_strategy.as_deref();
@@ -113,13 +128,13 @@ fn eval_steps(
     if !wanted {
         return Ok(None);
     }
-    if without_data {
+    if let Some(reason) = without_data {
         let key = if raw.eval_steps.is_some() {
             "eval_steps"
         } else {
             "eval_strategy"
         };
-        warnings.push(raw.warning(key, "not used: eval_data names no BEIR directory"));
+        warnings.push(raw.warning(key, &format!("not used: {reason}")));
         return Ok(None);
     }
     let default = raw.logging_steps.unwrap_or(LOGGING_STEPS);

@@ -8,7 +8,7 @@ use arrow_schema::DataType;
 
 use super::cells;
 use crate::beir;
-use crate::dataset::{RowForm, TrainRow, check_scores};
+use crate::dataset::{RowForm, TrainRow, check_scores, no_text};
 
 /// The columns of a record batch, by their meaning in training data.
 pub(super) struct Columns<'a> {
@@ -147,6 +147,28 @@ impl<'a> Columns<'a> {
         });
         Ok(contents.collect())
     }
+}
+
+/// Title, where there is one, and text of a row; `None` when the text is null.
+pub(super) fn document(records: &RecordBatch, row: usize) -> Result<Option<String>, String> {
+    let schema = records.schema_ref();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let text = records
+        .column_by_name("text")
+        .ok_or_else(|| no_text(names))?;
+    let title = records
+        .column_by_name("title")
+        .filter(|title| !title.data_type().is_null());
+    for (name, column) in [("text", Some(text)), ("title", title)] {
+        if let Some(found) = column.map(|column| column.data_type())
+            && !cells::is_text(found)
+        {
+            return Err(format!("column `{name}` holds {found}, expected strings"));
+        }
+    }
+    let title = title.and_then(|title| cells::text(title, row));
+    let text = cells::text(text, row);
+    Ok(text.map(|text| beir::contents(title.unwrap_or_default(), text)))
 }
 
 /// The numbers of a list; `None` where it or one of them is null.

@@ -74,8 +74,9 @@ pub(super) struct PassagesLine<'a> {
     negative_passages: Option<Vec<Passage<'a>>>,
 }
 
+/// A title, where there is one, and a text.
 #[derive(Deserialize)]
-struct Passage<'a> {
+pub(super) struct Passage<'a> {
     #[serde(borrow)]
     title: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "nullable")]
@@ -142,16 +143,21 @@ impl<'a> PosNegsLine<'a> {
     }
 }
 
+impl Passage<'_> {
+    /// `None` when the text is null.
+    pub(super) fn into_contents(self) -> Option<String> {
+        let title = self.title.unwrap_or(Text(Cow::Borrowed("")));
+        Some(beir::contents(&title.0, &self.text?.0))
+    }
+}
+
 impl<'a> PassagesLine<'a> {
     /// `None` when a text is null.
     pub(super) fn into_row(self) -> Option<TrainRow<'a>> {
         let positive = self.positive_passages?;
         let positives = positive.len();
         let passages = positive.into_iter().chain(self.negative_passages?);
-        let contents = |passage: Passage<'_>| {
-            let title = passage.title.unwrap_or(Text(Cow::Borrowed("")));
-            Some(Cow::Owned(beir::contents(&title.0, &passage.text?.0)))
-        };
+        let contents = |passage: Passage<'_>| passage.into_contents().map(Cow::Owned);
         Some(TrainRow {
             query: self.query?.0,
             docs: passages.map(contents).collect::<Option<_>>()?,

@@ -8,7 +8,45 @@ use crate::config::EncoderConfig;
 
 /// README.md of an exported model: what it computes, and how to use it from Python.
 pub(super) fn text(name: &str, options: &ExportOptions, config: &EncoderConfig) -> String {
-    let logs = options.activation.logarithms();
+    match options.activation {
+        Some(activation) => sparse_retriever(name, options, config, activation),
+        None => masked_lm(name, options, config),
+    }
+}
+
+fn masked_lm(name: &str, options: &ExportOptions, config: &EncoderConfig) -> String {
+    format!(
+        "---\n\
+         library_name: transformers\n\
+         pipeline_tag: fill-mask\n\
+         ---\n\n\
+         # {name}\n\n\
+         A masked-LM: it guesses the tokens that `[MASK]` stands for, out of the {} of its vocabulary. At most {} tokens \
+         of a text are read.\n\
+         {FILL_MASK}",
+        config.vocab_size,
+        options.max_seq_len.min(config.max_positions),
+    )
+}
+
+const FILL_MASK: &str = r#"
+## transformers
+
+```python
+from transformers import pipeline
+
+guess = pipeline("fill-mask", "path/to/this/directory")
+print(guess("Currently New York is [MASK]."))
+```
+"#;
+
+fn sparse_retriever(
+    name: &str,
+    options: &ExportOptions,
+    config: &EncoderConfig,
+    activation: Activation,
+) -> String {
+    let logs = activation.logarithms();
     let with_sentence_transformers = options.layouts.contains(&Layout::SentenceTransformers);
     let library = match with_sentence_transformers {
         true => "sentence-transformers",
@@ -40,9 +78,9 @@ pub(super) fn text(name: &str, options: &ExportOptions, config: &EncoderConfig) 
             None => "",
         },
         config.vocab_size,
-        formula(options.activation),
+        formula(activation),
         if logs == 1 { "" } else { "s" },
-        options.activation.name(),
+        activation.name(),
         options.max_seq_len.min(config.max_positions),
     );
     if with_sentence_transformers {
@@ -52,7 +90,7 @@ pub(super) fn text(name: &str, options: &ExportOptions, config: &EncoderConfig) 
             "\nsentence-transformers has no name for more than two logarithms: use the code below.\n",
         );
     }
-    card.push_str(&transformers_code(options, config));
+    card.push_str(&transformers_code(options, config, logs));
     card
 }
 
@@ -75,7 +113,7 @@ print(model.similarity(queries, documents))
 ```
 "#;
 
-fn transformers_code(options: &ExportOptions, config: &EncoderConfig) -> String {
+fn transformers_code(options: &ExportOptions, config: &EncoderConfig, logs: usize) -> String {
     format!(
         r#"
 ## transformers
@@ -100,6 +138,5 @@ def encode_documents(texts):
 ```
 "#,
         max_length = options.max_seq_len.min(config.max_positions),
-        logs = options.activation.logarithms(),
     )
 }

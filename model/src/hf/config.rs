@@ -110,7 +110,7 @@ pub(super) fn exported(
     source: &Path,
     tied: bool,
     weight_type: WeightType,
-    activation: Activation,
+    activation: Option<Activation>,
 ) -> Result<Value, ImportError> {
     let settings = Settings::read(source)?;
     let architecture = names(settings.family()?).architecture;
@@ -126,7 +126,10 @@ pub(super) fn exported(
     if !tied || values.contains_key("tie_word_embeddings") {
         values.insert("tie_word_embeddings".into(), tied.into());
     }
-    values.insert(ACTIVATION_KEY.into(), activation.name().into());
+    match activation {
+        Some(activation) => values.insert(ACTIVATION_KEY.into(), activation.name().into()),
+        None => values.remove(ACTIVATION_KEY),
+    };
     Ok(Value::Object(values))
 }
 
@@ -322,17 +325,17 @@ mod tests {
     #[test]
     fn export_keeps_every_key() {
         let dir = dir_with(&bert());
-        let written = exported(dir.path(), false, WeightType::F16, Activation::L2Relu).unwrap();
+        let l2 = Some(Activation::L2Relu);
+        let written = exported(dir.path(), false, WeightType::F16, l2).unwrap();
         assert_eq!(written["custom"], json!({"kept": true}));
         assert_eq!(written["architectures"], json!(["BertForMaskedLM"]));
         assert_eq!(written["torch_dtype"], "float16");
         assert_eq!(written["tie_word_embeddings"], false);
 
         let again = dir_with(&written);
-        assert_eq!(
-            stored_activation(again.path()).unwrap(),
-            Some(Activation::L2Relu)
-        );
+        assert_eq!(stored_activation(again.path()).unwrap(), l2);
+        let plain = exported(again.path(), false, WeightType::F16, None).unwrap();
+        assert_eq!(plain.get(ACTIVATION_KEY), None);
         assert_eq!(stored_activation(dir.path()).unwrap(), None);
         assert_eq!(
             load_config(again.path()).unwrap(),

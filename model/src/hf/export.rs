@@ -26,8 +26,8 @@ pub struct ExportOptions<'a> {
     pub tokenizer: &'a Tokenizer,
     /// Query weights by token id; `None` for a siamese model.
     pub idf: Option<&'a Idf>,
-    /// Activation of the documents.
-    pub activation: Activation,
+    /// Activation of the documents; `None` for a masked-LM, which represents none.
+    pub activation: Option<Activation>,
     /// Longest sequence that readers should encode, specials included.
     pub max_seq_len: usize,
     /// Type of the weights in the file.

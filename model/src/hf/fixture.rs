@@ -67,7 +67,7 @@ pub fn options<'a>(source: &'a Path, tokenizer: &'a Tokenizer) -> ExportOptions<
         source,
         tokenizer,
         idf: None,
-        activation: Activation::Relu,
+        activation: Some(Activation::Relu),
         max_seq_len: 512,
         weight_type: WeightType::F32,
         layouts: &[Layout::Hf],

@@ -49,13 +49,20 @@ impl Layout {
 
     /// Whether the layout can say what the model does.
     pub(super) fn check(self, options: &ExportOptions) -> Result<(), ExportError> {
-        let reason = match self {
-            Self::SentenceTransformers if pooling_name(options.activation).is_none() => format!(
-                "activation {} applies {} logarithms, and it has names for one and two only",
-                options.activation.name(),
-                options.activation.logarithms()
-            ),
-            Self::OpenSearch if options.idf.is_none() => {
+        let reason = match (self, options.activation) {
+            (Self::SentenceTransformers | Self::OpenSearch, None) => {
+                "it is one of a sparse retriever, and this model is a plain masked-LM".into()
+            }
+            (Self::SentenceTransformers, Some(activation))
+                if pooling_name(activation).is_none() =>
+            {
+                format!(
+                    "activation {} applies {} logarithms, and it has names for one and two only",
+                    activation.name(),
+                    activation.logarithms()
+                )
+            }
+            (Self::OpenSearch, _) if options.idf.is_none() => {
                 "it holds a query weight table, and this model has none; give one with --idf".into()
             }
             _ => return Ok(()),
@@ -144,12 +151,14 @@ mod tests {
         assert_eq!(Layout::usual(Activation::L3Relu), [Layout::Hf]);
         let (dir, model, config) = random_model(Family::Bert);
         let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
-        for (layout, reason) in [
-            (Layout::SentenceTransformers, "applies 3 logarithms"),
-            (Layout::OpenSearch, "query weight table"),
+        let l2 = Some(Activation::L2Relu);
+        for (layout, activation, reason) in [
+            (Layout::SentenceTransformers, l2, "applies 3 logarithms"),
+            (Layout::SentenceTransformers, None, "a plain masked-LM"),
+            (Layout::OpenSearch, l2, "query weight table"),
         ] {
             let options = ExportOptions {
-                activation: Activation::L2Relu,
+                activation,
                 layouts: &[layout],
                 ..options(dir.path(), &tokenizer)
             };

@@ -93,7 +93,7 @@ fn class(name: &str) -> String {
 fn write_pooling(options: &ExportOptions, dir: &Path) -> Result<(), ExportError> {
     let settings = json!({
         "pooling_strategy": "max",
-        "activation_function": pooling_name(options.activation),
+        "activation_function": options.activation.and_then(pooling_name),
         "word_embedding_dimension": null,
     });
     create_dir(dir)?;
@@ -136,7 +136,7 @@ mod tests {
         let (dir, model, config) = random_model(Family::Bert);
         let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
         let options = ExportOptions {
-            activation,
+            activation: Some(activation),
             idf,
             layouts: Layout::usual(activation),
             ..options(dir.path(), &tokenizer)

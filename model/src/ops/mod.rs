@@ -7,6 +7,7 @@ pub mod add_norm;
 pub mod attention;
 #[cfg(test)]
 pub(crate) mod check;
+pub mod cross_entropy;
 mod floats;
 pub mod linear;
 pub mod lookup;
@@ -14,6 +15,7 @@ pub mod sparse_head;
 
 pub use add_norm::add_norm;
 pub use attention::attention;
+pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use linear::{Gelu, linear};
 pub use lookup::lookup;
 pub use sparse_head::sparse_head;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use configs::TrainConfig;
+use configs::{Task, TrainConfig};
 use data::Tokenizer;
 use model::EncoderConfig;
 
@@ -26,7 +26,11 @@ pub(super) fn check_sizes(
     }
     let data = &config.data;
     let mut lengths = vec![("max_seq_length", data.max_seq_len)];
-    if !config.run.eval_data.is_empty() {
+    let evaluates = match &config.task {
+        Task::Ranking => !config.run.eval_data.is_empty(),
+        Task::MaskedLm(task) => task.eval_file.is_some(),
+    };
+    if evaluates {
         lengths.push(("eval_max_seq_length", data.eval_max_seq_len));
     }
     match lengths
