@@ -1,4 +1,4 @@
-//! Tokens in, sparse vectors out: BERT and DistilBERT masked-LM encoders, the sparse head as a custom
+//! Tokens in, sparse vectors out: BERT, DistilBERT and GTE masked-LM encoders, the sparse head as a custom
 //! autodiff op, and the Hugging Face directory layout.
 //!
 //! Nothing here knows of losses, data sets or indexes. Only [`hf`] knows Hugging Face key names, and only
@@ -15,7 +15,7 @@ pub mod ops;
 pub mod precision;
 pub mod sparse;
 
-pub use config::{EncoderConfig, Family};
+pub use config::{EncoderConfig, Family, FeedForward, Positions};
 pub use masked_lm::{MaskedLm, TokenTensors};
 pub use precision::{Precision, PrecisionError};
 pub use sparse::{QueryWeights, SparseEncoder, SparseError, SparseOptions, SparseVector};

@@ -4,6 +4,7 @@
 //! data sets. A case whose name they do not understand fails; so does a folder without any case.
 
 pub mod encoder;
+mod gte;
 mod hf_dataset;
 mod loading;
 mod losses;

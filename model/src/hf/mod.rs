@@ -20,6 +20,7 @@ mod layout;
 mod opensearch;
 mod parameters;
 mod sentence_transformers;
+mod settings;
 mod stored_tensor;
 mod tokenizer_files;
 mod weight_type;

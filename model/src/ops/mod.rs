@@ -8,11 +8,13 @@ pub mod attention;
 #[cfg(test)]
 pub(crate) mod check;
 mod floats;
+pub mod geglu;
 pub mod linear;
 pub mod sparse_head;
 
 pub use add_norm::add_norm;
 pub use attention::attention;
+pub use geglu::geglu;
 pub use linear::{Gelu, linear};
 pub use sparse_head::sparse_head;
 
