@@ -25,6 +25,12 @@ pub fn path(name: &str) -> PathBuf {
     root().join(name)
 }
 
+/// A file of the copy in this crate, for data that no other set has.
+pub fn own(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("fixtures").join(name)
+}
+
 /// A file that the small copy leaves out; says so where it is not there.
 pub fn optional(name: &str) -> Option<PathBuf> {
     let path = path(name);

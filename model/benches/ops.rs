@@ -9,7 +9,7 @@ use divan::{Bencher, black_box};
 use model::inference::CpuEncoder;
 use model::ops::attention::Heads;
 use model::ops::{Gelu, attention, cross_entropy, linear, sparse_head};
-use model::{EncoderConfig, Family, Precision, TokenTensors};
+use model::{EncoderConfig, Family, FeedForward, Positions, Precision, TokenTensors};
 
 const DOCS: usize = 16;
 const LENGTH: usize = 256;
@@ -32,6 +32,8 @@ fn config(num_layers: usize) -> EncoderConfig {
         num_layers,
         num_heads: 12,
         intermediate_size: 4 * HIDDEN,
+        feed_forward: FeedForward::Plain,
+        positions: Positions::Absolute,
         max_positions: 512,
         token_types: 2,
         layer_norm_eps: 1e-12,

@@ -13,7 +13,7 @@ use data::hub::Files;
 use data::{Hub, Idf, Tokenizer};
 use model::device::{DeviceChoice, select};
 use model::hf::{self, ExportOptions, ImportOptions, ImportReport, Layout, WeightType};
-use model::{EncoderConfig, Family, MaskedLm};
+use model::{EncoderConfig, Family, FeedForward, MaskedLm, Positions};
 
 /// Look at model directories and convert them.
 #[derive(Debug, Parser)]
@@ -246,15 +246,27 @@ fn shape_lines(model: &MaskedLm, config: &EncoderConfig) -> String {
     let family = match config.family {
         Family::Bert => "bert",
         Family::DistilBert => "distilbert",
+        Family::Gte => "gte",
+    };
+    let gated = match config.feed_forward {
+        FeedForward::Plain => "",
+        FeedForward::Gated => ", gated",
+    };
+    let rotary = match config.positions {
+        Positions::Absolute => "",
+        Positions::Rotary { .. } => ", rotary",
     };
     [
         ("family", family.to_owned()),
         ("layers", config.num_layers.to_string()),
         ("hidden", config.hidden_size.to_string()),
         ("heads", config.num_heads.to_string()),
-        ("feed-forward", config.intermediate_size.to_string()),
+        (
+            "feed-forward",
+            format!("{}{gated}", config.intermediate_size),
+        ),
         ("vocabulary", config.vocab_size.to_string()),
-        ("positions", config.max_positions.to_string()),
+        ("positions", format!("{}{rotary}", config.max_positions)),
         ("parameters", model.num_params().to_string()),
     ]
     .into_iter()

@@ -1,4 +1,4 @@
-//! Tokens in, sparse vectors out: BERT and DistilBERT masked-LM encoders, the sparse head as a custom
+//! Tokens in, sparse vectors out: BERT, DistilBERT and GTE masked-LM encoders, the sparse head as a custom
 //! autodiff op, and the Hugging Face directory layout.
 //!
 //! [`mono_t5`] is a teacher: query and document in, a score out.
@@ -18,7 +18,7 @@ pub mod ops;
 pub mod precision;
 pub mod sparse;
 
-pub use config::{EncoderConfig, Family};
+pub use config::{EncoderConfig, Family, FeedForward, Positions};
 pub use masked_lm::{MaskedLm, TokenTensors};
 pub use mono_t5::{MonoT5, MonoT5Error, MonoT5Options};
 pub use precision::{Precision, PrecisionError};

@@ -10,6 +10,7 @@ mod data;
 mod disk;
 mod encode;
 mod export;
+mod gte;
 mod judge;
 mod killed;
 mod masked_lm;

@@ -1,5 +1,7 @@
 //! Hidden states of every layer and masked-LM logits.
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor};
 use model::hf::{self, ImportOptions};
 use model::{EncoderConfig, MaskedLm};
@@ -26,12 +28,17 @@ impl Golden {
     }
 
     pub fn open(name: &str, device: &Device) -> Self {
-        let dir = fixture::path(name);
-        let (model, config, _) = hf::load(&dir, &ImportOptions::default(), device)
+        Self::at(&fixture::path(name), device)
+    }
+
+    /// The model in a folder, which also has its outputs.
+    pub fn at(dir: &Path, device: &Device) -> Self {
+        let name = dir.file_name().expect("a name").to_string_lossy();
+        let (model, config, _) = hf::load(dir, &ImportOptions::default(), device)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let io = Arrays::read(&format!("{name}/io.safetensors"));
+        let io = Arrays::open(&dir.join("io.safetensors"));
         Self {
-            name: name.to_owned(),
+            name: name.into_owned(),
             model,
             config,
             tokens: Tokens::read(&io, ""),

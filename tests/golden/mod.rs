@@ -4,12 +4,13 @@
 //! data sets. A case whose name they do not understand fails; so does a folder without any case.
 
 pub mod encoder;
+mod gte;
 mod hf_dataset;
 mod loading;
 mod losses;
 mod metrics;
-mod mono_t5;
 mod mlm;
+mod mono_t5;
 mod schedules;
 pub mod sparse;
 mod sums;

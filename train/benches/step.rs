@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use configs::{Activation, FlopsConfig, FlopsReduction, LossConfig, RankingLoss};
 use data::TokenBatch;
-use model::{EncoderConfig, Family};
+use model::{EncoderConfig, Family, FeedForward, Positions};
 use train::batch::{Batch, TokenizedBatch};
 use train::grad_cache::GradientCache;
 use train::memory::{keep_freed_memory, peak_memory_mib};
@@ -21,6 +21,8 @@ use train::step::{Objective, Trainable};
 enum Shape {
     Minilm,
     Distilbert,
+    /// Six layers of gte-base-en-v1.5.
+    Gte,
 }
 
 #[derive(Debug, Parser)]
@@ -52,6 +54,14 @@ impl Arguments {
         let (family, hidden_size, token_types) = match self.shape {
             Shape::Minilm => (Family::Bert, 384, 2),
             Shape::Distilbert => (Family::DistilBert, 768, 0),
+            Shape::Gte => (Family::Gte, 768, 0),
+        };
+        let (feed_forward, positions) = match self.shape {
+            Shape::Minilm | Shape::Distilbert => (FeedForward::Plain, Positions::Absolute),
+            Shape::Gte => {
+                let (theta, scaling) = (500_000.0, 2.0);
+                (FeedForward::Gated, Positions::Rotary { theta, scaling })
+            }
         };
         EncoderConfig {
             family,
@@ -60,6 +70,8 @@ impl Arguments {
             num_layers: 6,
             num_heads: 12,
             intermediate_size: 4 * hidden_size,
+            feed_forward,
+            positions,
             max_positions: 512,
             token_types,
             layer_norm_eps: 1e-12,

@@ -1,7 +1,7 @@
 //! How much memory a run takes: an estimate before, a measurement after.
 
 use configs::{Task, TrainConfig};
-use model::EncoderConfig;
+use model::{EncoderConfig, FeedForward};
 
 const MIB: f64 = (1u64 << 20) as f64;
 const FLOAT_BYTES: f64 = 4.0;
@@ -19,18 +19,23 @@ impl MemoryEstimate {
     /// An estimate from shapes alone.
     ///
     /// Parameters: `4 · 4` bytes each. Activations per token and layer: `8 H + I` numbers (inputs of the linear maps,
-    /// Q, K and V, sums before LayerNorms, the gelu's argument), and `heads · S` for the attention weights on a GPU.
-    /// Per token, once: `4 I` for the gradients under way. The sparse head and the losses keep about 8 numbers per
+    /// Q, K and V, sums before LayerNorms, the gelu's argument), and `heads · S` for the attention weights on a GPU. A
+    /// gated feed-forward keeps `3 I` instead: its two halves, and their product. Per token, once: four times as much as
+    /// the feed-forward keeps, for the gradients under way. The sparse head and the losses keep about 8 numbers per
     /// document and vocabulary entry; the masked-LM head `8 H` for each token to guess, and 8 million logits under way.
     /// With gradient caching, tokens are those of one part. Float32 on every device.
     pub fn new(config: &TrainConfig, encoder: &EncoderConfig, parameters: usize) -> Self {
         let rows = config.run.batch_queries * config.data.docs_per_query;
         let part = config.optimizer.grad_cache_docs.unwrap_or(rows).min(rows);
         let seq_len = config.data.max_seq_len as f64;
-        let hidden = 8.0 * encoder.hidden_size as f64 + encoder.intermediate_size as f64;
+        let inner = encoder.intermediate_size as f64
+            * match encoder.feed_forward {
+                FeedForward::Plain => 1.0,
+                FeedForward::Gated => 3.0,
+            };
+        let hidden = 8.0 * encoder.hidden_size as f64 + inner;
         let attention = encoder.num_heads as f64 * seq_len;
-        let per_token = encoder.num_layers as f64 * (hidden + attention)
-            + 4.0 * encoder.intermediate_size as f64;
+        let per_token = encoder.num_layers as f64 * (hidden + attention) + 4.0 * inner;
         let tokens = part as f64 * seq_len;
         let head = match &config.task {
             Task::Ranking => 8.0 * (rows * encoder.vocab_size) as f64,

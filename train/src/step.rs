@@ -205,7 +205,7 @@ pub(crate) mod tests {
     use burn::optim::GradientsParams;
     use configs::{FlopsConfig, FlopsReduction};
     use data::TokenBatch;
-    use model::{EncoderConfig, Family};
+    use model::{EncoderConfig, Family, FeedForward, Positions};
 
     use super::*;
     use crate::batch::TokenizedBatch;
@@ -221,6 +221,8 @@ pub(crate) mod tests {
             num_layers: 1,
             num_heads: 2,
             intermediate_size: 8,
+            feed_forward: FeedForward::Plain,
+            positions: Positions::Absolute,
             max_positions: 8,
             token_types: 0,
             layer_norm_eps: 1e-12,

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
+use super::Rotation;
 use crate::config::EncoderConfig;
 use crate::masked_lm::TokenTensors;
 use crate::ops::attention::Heads;
@@ -39,12 +40,17 @@ impl SelfAttention {
         }
     }
 
-    /// Attends from every token to every token of its document.
+    /// Attends from every token to every token of its document; queries and keys are turned where there is a rotation.
     ///
     /// # Shapes
     ///
     /// - hidden, output: `[tokens, hidden]`
-    pub fn forward(&self, hidden: Tensor<2>, tokens: &TokenTensors) -> Tensor<2> {
+    pub fn forward(
+        &self,
+        hidden: Tensor<2>,
+        tokens: &TokenTensors,
+        rotation: Option<&Rotation>,
+    ) -> Tensor<2> {
         let trains = self.dropout.training.is_enabled() && hidden.device().is_autodiff();
         let heads = Heads {
             lengths: tokens.lengths.clone(),
@@ -52,9 +58,13 @@ impl SelfAttention {
             dropout: if trains { self.dropout.prob } else { 0.0 },
         };
         let project = |layer: &Linear, rows: &Tensor<2>| linear(rows.clone(), layer, Gelu::Nowhere);
+        let turned = |rows: Tensor<2>| match rotation {
+            Some(rotation) => rotation.apply(rows, self.num_heads),
+            None => rows,
+        };
         let context = attention(
-            project(&self.query, &hidden),
-            project(&self.key, &hidden),
+            turned(project(&self.query, &hidden)),
+            turned(project(&self.key, &hidden)),
             project(&self.value, &hidden),
             heads,
         );

@@ -4,18 +4,18 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm};
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Positions};
 use crate::masked_lm::TokenTensors;
 use crate::ops;
 
-/// `LayerNorm(word + position + token type)`, with dropout while training.
+/// `LayerNorm(word + position + token type)`, of the last two what there is, with dropout while training.
 #[derive(Module, Debug)]
 pub struct Embeddings {
     /// `[vocab, hidden]`; also the tied decoder of the masked-LM head.
     pub word: Embedding,
-    /// `[max_positions, hidden]`.
-    pub position: Embedding,
-    /// `[token_types, hidden]`; `None` for DistilBERT.
+    /// `[max_positions, hidden]`; `None` where positions are rotary.
+    pub position: Option<Embedding>,
+    /// `[token_types, hidden]`; `None` where there are no token types.
     pub token_type: Option<Embedding>,
     /// Normalises the sum.
     pub norm: LayerNorm,
@@ -28,7 +28,10 @@ impl Embeddings {
     pub(super) fn new(config: &EncoderConfig, device: &Device) -> Self {
         Self {
             word: config.embedding(config.vocab_size, device),
-            position: config.embedding(config.max_positions, device),
+            position: match config.positions {
+                Positions::Absolute => Some(config.embedding(config.max_positions, device)),
+                Positions::Rotary { .. } => None,
+            },
             token_type: (config.token_types > 0)
                 .then(|| config.embedding(config.token_types, device)),
             norm: config.layer_norm(device),
@@ -43,19 +46,33 @@ impl Embeddings {
     ///
     /// - output: `[tokens, hidden]`
     pub fn forward(&self, tokens: &TokenTensors) -> Tensor<2> {
-        let rows = |table: &Embedding, ids: &Tensor<1, Int>| {
-            ops::lookup(table.weight.val(), ids.clone()) // [tokens, hidden]
-        };
-        let mut place = rows(&self.position, &tokens.positions);
-        if let Some(table) = &self.token_type {
-            place = place
-                + match &tokens.types {
-                    Some(types) => rows(table, types),
-                    None => table.weight.val().slice(0..1), // [1, hidden]
-                };
-        }
         let words = rows(&self.word, &tokens.ids);
-        let normal = ops::add_norm(words, place, &self.norm, self.norm_eps);
+        let normal = match self.place(tokens) {
+            Some(place) => {
+                let place = place.expand(words.dims());
+                ops::add_norm(words, place, &self.norm, self.norm_eps)
+            }
+            None => self.norm.forward(words),
+        };
         self.dropout.forward(normal)
     }
+
+    /// What is added to the words: `[tokens, hidden]`, or `[1, hidden]` where it is the same for all tokens.
+    fn place(&self, tokens: &TokenTensors) -> Option<Tensor<2>> {
+        let position = self.position.as_ref();
+        let position = position.map(|table| rows(table, &tokens.positions));
+        let kind = self.token_type.as_ref().map(|table| match &tokens.types {
+            Some(types) => rows(table, types),
+            None => table.weight.val().slice(0..1), // [1, hidden]
+        });
+        match (position, kind) {
+            (Some(position), Some(kind)) => Some(position + kind),
+            (position, kind) => position.or(kind),
+        }
+    }
+}
+
+/// Rows of a table: `[ids, hidden]`.
+fn rows(table: &Embedding, ids: &Tensor<1, Int>) -> Tensor<2> {
+    ops::lookup(table.weight.val(), ids.clone())
 }

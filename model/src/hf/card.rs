@@ -4,7 +4,7 @@ use configs::Activation;
 
 use super::export::ExportOptions;
 use super::layout::Layout;
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Family};
 
 /// README.md of an exported model: what it computes, and how to use it from Python.
 pub(super) fn text(name: &str, options: &ExportOptions, config: &EncoderConfig) -> String {
@@ -84,7 +84,7 @@ fn sparse_retriever(
         options.max_seq_len.min(config.max_positions),
     );
     if with_sentence_transformers {
-        card.push_str(SENTENCE_TRANSFORMERS);
+        card.push_str(&sentence_transformers_code(config));
     } else if logs > 2 {
         card.push_str(
             "\nsentence-transformers has no name for more than two logarithms: use the code below.\n",
@@ -100,18 +100,31 @@ fn formula(activation: Activation) -> String {
     format!("`{}relu(x){}`", "log1p(".repeat(logs), ")".repeat(logs))
 }
 
-const SENTENCE_TRANSFORMERS: &str = r#"
+/// What loading needs besides the directory: transformers has no code of its own for every family.
+fn loading_argument(config: &EncoderConfig) -> &'static str {
+    match config.family {
+        Family::Bert | Family::DistilBert => "",
+        Family::Gte => ", trust_remote_code=True",
+    }
+}
+
+fn sentence_transformers_code(config: &EncoderConfig) -> String {
+    format!(
+        r#"
 ## sentence-transformers
 
 ```python
 from sentence_transformers import SparseEncoder
 
-model = SparseEncoder("path/to/this/directory")
+model = SparseEncoder("path/to/this/directory"{trust})
 documents = model.encode_document(["Currently New York is rainy."])
 queries = model.encode_query(["What's the weather in ny now?"])
 print(model.similarity(queries, documents))
 ```
-"#;
+"#,
+        trust = loading_argument(config),
+    )
+}
 
 fn transformers_code(options: &ExportOptions, config: &EncoderConfig, logs: usize) -> String {
     format!(
@@ -122,7 +135,7 @@ fn transformers_code(options: &ExportOptions, config: &EncoderConfig, logs: usiz
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-model = AutoModelForMaskedLM.from_pretrained("path/to/this/directory").eval()
+model = AutoModelForMaskedLM.from_pretrained("path/to/this/directory"{trust}).eval()
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/directory")
 
 def encode_documents(texts):
@@ -137,6 +150,31 @@ def encode_documents(texts):
     return weights
 ```
 "#,
+        trust = loading_argument(config),
         max_length = options.max_seq_len.min(config.max_positions),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use data::Tokenizer;
+
+    use super::super::fixture::{options, random_model};
+    use super::*;
+
+    #[test]
+    fn code_that_loads_remote_code_says_so() {
+        for (family, count) in [(Family::Bert, 0), (Family::Gte, 2)] {
+            let (dir, _, config) = random_model(family);
+            let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+            let options = ExportOptions {
+                layouts: &[Layout::SentenceTransformers],
+                ..options(dir.path(), &tokenizer)
+            };
+            let card = text("name", &options, &config);
+            let found = card.matches("directory\", trust_remote_code=True)").count();
+            assert_eq!(found, count, "{card}");
+            assert_eq!(card.matches("path/to/this/directory\"").count(), 3);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use pytorch_reader::PytorchReader;
 use safetensors::tensor::Metadata;
 use serde_json::Value;
 
-use super::config::read_object;
+use super::settings::read_object;
 use super::stored_tensor::{BLOCK, Place, StoredTensor};
 use super::{ImportError, WeightType};
 
@@ -59,8 +59,9 @@ impl Checkpoint {
         if left_tensor.shape != right_tensor.shape {
             return Ok(false);
         }
-        let mut left_blocks = left_tensor.blocks(left)?;
-        let mut right_blocks = right_tensor.blocks(right)?;
+        let total: usize = left_tensor.shape.iter().product();
+        let mut left_blocks = left_tensor.blocks(left, 0..total)?;
+        let mut right_blocks = right_tensor.blocks(right, 0..total)?;
         while let Some((_, left)) = left_blocks.next(BLOCK)? {
             let Some((_, right)) = right_blocks.next(BLOCK)? else {
                 return Ok(false);

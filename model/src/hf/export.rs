@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn untrained_weights_are_written_bit_for_bit() {
-        for family in [Family::Bert, Family::DistilBert] {
+        for family in [Family::Bert, Family::DistilBert, Family::Gte] {
             let (_guard, source) = model_dir(family);
             let tokenizer = Tokenizer::from_dir(&source).unwrap();
             let device = Device::flex();

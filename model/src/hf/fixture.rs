@@ -34,6 +34,12 @@ pub fn config_json(family: Family) -> Value {
             "model_type": "distilbert", "vocab_size": vocab_size, "dim": 8, "n_layers": 2, "n_heads": 2,
             "hidden_dim": 12, "max_position_embeddings": 16,
         }),
+        Family::Gte => json!({
+            "model_type": "new", "vocab_size": vocab_size, "hidden_size": 8, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 12, "max_position_embeddings": 16,
+            "type_vocab_size": 0, "position_embedding_type": "rope", "rope_theta": 500.0,
+            "rope_scaling": {"type": "ntk", "factor": 2.0}, "layer_norm_type": "layer_norm", "pack_qkv": true,
+        }),
     }
 }
 

@@ -153,12 +153,16 @@ impl ModuleMapper for Filler<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let HfKey { name, transposed } = hf_key(&self.path.join("."), self.config.family);
+        let HfKey {
+            name,
+            transposed,
+            share,
+        } = hf_key(&self.path.join("."), self.config.family);
         let key = match self.inventory.found.get(&name) {
             Some(&key) if self.error.is_none() => key,
             _ => return param,
         };
-        match self.inventory.checkpoint.tensors[key].read(key, transposed) {
+        match self.inventory.checkpoint.tensors[key].read(key, transposed, share) {
             Ok(weights) => {
                 let data = TensorData::new(weights, param.lazy_shape());
                 let tensor = Tensor::from_data(data, &param.lazy_device());
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_parameter_gets_its_value_from_the_file() {
-        for family in [Family::Bert, Family::DistilBert] {
+        for family in [Family::Bert, Family::DistilBert, Family::Gte] {
             let (_guard, dir) = model_dir(family);
             let stored = read_weights(&dir.join("model.safetensors"));
             assert_eq!(parameters(&dir, family), stored);

@@ -175,10 +175,15 @@ fn expected(model: &MaskedLm, config: &EncoderConfig) -> Vec<Expected> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let path = self.path.join(".");
             let key = hf_key(&path, self.config.family);
+            if key.share.index > 0 {
+                // The first share speaks for all.
+                return;
+            }
             let mut shape = param.lazy_shape().to_vec();
             if key.transposed {
                 shape.reverse();
             }
+            shape[0] *= key.share.count;
             self.expected.push(Expected {
                 key: key.name,
                 shape,

@@ -11,6 +11,22 @@ pub struct HfKey {
     pub name: String,
     /// Whether the file holds the transpose: Burn's `Linear` multiplies by `[in, out]`, torch's by `[out, in]`.
     pub transposed: bool,
+    /// Which share of the tensor it is.
+    pub share: Share,
+}
+
+/// One of several equal shares of a tensor's rows: queries, keys and values that a file holds as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Place among them.
+    pub index: usize,
+    /// Number of them.
+    pub count: usize,
+}
+
+impl Share {
+    /// All of the tensor.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
 /// What a tensor found in a file is for.
@@ -22,7 +38,8 @@ pub enum Role {
     Unused,
 }
 
-/// Names of a family: `(module path, key)`, without the leaf (`weight`, `bias`).
+/// Names of a family: `(module path, key)`, without the leaf (`weight`, `bias`). Modules of a layer that have the same
+/// key are equal shares of its tensor, in this order.
 struct Names {
     prefix: &'static str,
     /// What comes before a layer's number.
@@ -96,6 +113,34 @@ const DISTILBERT: Names = Names {
     roots: &["embeddings.", "transformer.layer."],
 };
 
+const GTE: Names = Names {
+    prefix: "new.",
+    layers: "new.encoder.layer",
+    modules: &[
+        ("encoder.embeddings.word", "new.embeddings.word_embeddings"),
+        (
+            "encoder.embeddings.token_type",
+            "new.embeddings.token_type_embeddings",
+        ),
+        ("encoder.embeddings.norm", "new.embeddings.LayerNorm"),
+        ("head.transform", "lm_head.dense"),
+        ("head.norm", "lm_head.norm"),
+        ("head.decoder", "lm_head.decoder"),
+        ("head", "lm_head.decoder"),
+    ],
+    layer_modules: &[
+        ("attention.query", "attention.qkv_proj"),
+        ("attention.key", "attention.qkv_proj"),
+        ("attention.value", "attention.qkv_proj"),
+        ("attention.output", "attention.o_proj"),
+        ("attention_norm", "attn_ln"),
+        ("intermediate", "mlp.up_gate_proj"),
+        ("output", "mlp.down_proj"),
+        ("output_norm", "mlp_ln"),
+    ],
+    roots: &["embeddings.", "encoder.layer.", "pooler."],
+};
+
 /// Heads of other tasks that share a checkpoint with the encoder.
 const OTHER_HEADS: [&str; 4] = [
     "cls.seq_relationship.",
@@ -111,6 +156,7 @@ fn names(family: Family) -> &'static Names {
     match family {
         Family::Bert => &BERT,
         Family::DistilBert => &DISTILBERT,
+        Family::Gte => &GTE,
     }
 }
 
@@ -126,21 +172,24 @@ pub fn hf_key(path: &str, family: Family) -> HfKey {
         "head.decoder" => ("head.decoder", "weight"),
         _ => path.rsplit_once('.').unwrap_or((path, "")),
     };
-    let name = match module.strip_prefix("encoder.layers.") {
+    let found = match module.strip_prefix("encoder.layers.") {
         Some(layer) => layer.split_once('.').and_then(|(index, module)| {
-            let module = look_up(names.layer_modules, module)?;
-            Some(format!("{}.{index}.{module}", names.layers))
+            let name = look_up(names.layer_modules, module)?;
+            let share = share(names.layer_modules, module, name);
+            Some((format!("{}.{index}.{name}", names.layers), share))
         }),
-        None => look_up(names.modules, module).map(str::to_owned),
+        None => look_up(names.modules, module).map(|name| (name.to_owned(), Share::WHOLE)),
     };
     let leaf = match leaf {
         "gamma" | "weight" => "weight",
         _ => "bias",
     };
-    let name = name.unwrap_or_else(|| panic!("module path {path} has no Hugging Face name"));
+    let (name, share) =
+        found.unwrap_or_else(|| panic!("module path {path} has no Hugging Face name"));
     HfKey {
         name: format!("{name}.{leaf}"),
         transposed: path.ends_with(".weight") && !path.starts_with("encoder.embeddings."),
+        share,
     }
 }
 
@@ -170,7 +219,7 @@ pub fn role(key: &str, family: Family) -> Role {
 pub fn decoder_bias_alias(family: Family) -> Option<&'static str> {
     match family {
         Family::Bert => Some("cls.predictions.decoder.bias"),
-        Family::DistilBert => None,
+        Family::DistilBert | Family::Gte => None,
     }
 }
 
@@ -182,6 +231,18 @@ pub fn is_head(path: &str) -> bool {
 fn look_up(table: &[(&str, &'static str)], module: &str) -> Option<&'static str> {
     let &(_, name) = table.iter().find(|(path, _)| *path == module)?;
     Some(name)
+}
+
+/// Which of the modules called `name` the given one is.
+fn share(table: &[(&str, &str)], module: &str, name: &str) -> Share {
+    let mut share = Share { index: 0, count: 0 };
+    for (path, _) in table.iter().filter(|(_, other)| *other == name) {
+        if *path == module {
+            share.index = share.count;
+        }
+        share.count += 1;
+    }
+    share
 }
 
 #[cfg(test)]
@@ -234,10 +295,39 @@ mod tests {
                 "vocab_projector.bias",
                 false,
             ),
+            (
+                Family::Gte,
+                "encoder.layers.2.intermediate.weight",
+                "new.encoder.layer.2.mlp.up_gate_proj.weight",
+                true,
+            ),
+            (Family::Gte, "head.decoder", "lm_head.decoder.weight", false),
+            (Family::Gte, "head.bias", "lm_head.decoder.bias", false),
         ];
         for (family, path, name, transposed) in table {
-            let name = name.to_owned();
-            assert_eq!(hf_key(path, family), HfKey { name, transposed }, "{path}");
+            let expected = HfKey {
+                name: name.to_owned(),
+                transposed,
+                share: Share::WHOLE,
+            };
+            assert_eq!(hf_key(path, family), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn queries_keys_and_values_are_shares_of_one_tensor() {
+        let modules = ["query", "key", "value"];
+        for (index, module) in modules.into_iter().enumerate() {
+            for leaf in ["weight", "bias"] {
+                let path = format!("encoder.layers.7.attention.{module}.{leaf}");
+                let expected = HfKey {
+                    name: format!("new.encoder.layer.7.attention.qkv_proj.{leaf}"),
+                    transposed: leaf == "weight",
+                    share: Share { index, count: 3 },
+                };
+                assert_eq!(hf_key(&path, Family::Gte), expected);
+                assert_eq!(hf_key(&path, Family::Bert).share, Share::WHOLE);
+            }
         }
     }
 
@@ -267,6 +357,18 @@ mod tests {
         ];
         for (key, expected) in table {
             assert_eq!(role(key, Family::Bert), expected, "{key}");
+        }
+        let table = [
+            (
+                "encoder.layer.0.attn_ln.bias",
+                parameter("new.encoder.layer.0.attn_ln.bias"),
+            ),
+            ("lm_head.norm.weight", parameter("lm_head.norm.weight")),
+            ("pooler.dense.weight", Role::Unused),
+            ("classifier.bias", Role::Unused),
+        ];
+        for (key, expected) in table {
+            assert_eq!(role(key, Family::Gte), expected, "{key}");
         }
     }
 }

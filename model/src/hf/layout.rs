@@ -7,10 +7,10 @@ use std::str::FromStr;
 use configs::Activation;
 use data::Idf;
 
-use super::config::{self, read_object};
 use super::export::ExportOptions;
 use super::sentence_transformers::{POOLING_DIRS, pooling_name};
-use super::{ExportError, ImportError, opensearch, sentence_transformers};
+use super::settings::read_object;
+use super::{ExportError, ImportError, config, opensearch, sentence_transformers};
 use crate::config::EncoderConfig;
 
 /// A set of files for one reader.

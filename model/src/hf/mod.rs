@@ -20,6 +20,7 @@ mod layout;
 mod opensearch;
 mod parameters;
 mod sentence_transformers;
+mod settings;
 mod stored_tensor;
 mod t5_config;
 mod t5_keys;

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::keys::Share;
 use super::{ImportError, WeightType};
 
 /// Weights that are converted at a time: 256 KiB of float32.
@@ -38,12 +40,13 @@ impl StoredTensor {
             })
     }
 
-    /// All weights as float32, in the file's order, or `[columns, rows]` where `transposed`.
-    pub fn read(&self, key: &str, transposed: bool) -> Result<Vec<f32>, ImportError> {
+    /// The weights of a share as float32, in the file's order, or `[columns, rows]` where `transposed`.
+    pub fn read(&self, key: &str, transposed: bool, share: Share) -> Result<Vec<f32>, ImportError> {
         let columns = self.shape.last().copied().unwrap_or(1).max(1);
-        let total: usize = self.shape.iter().product();
+        let total = self.shape.iter().product::<usize>() / share.count;
+        let first = share.index * total;
         let rows = total / columns;
-        let mut blocks = self.blocks(key)?;
+        let mut blocks = self.blocks(key, first..first + total)?;
         let mut weights = vec![0.0; total];
         while let Some((start, block)) = blocks.next((BLOCK / columns).max(1) * columns)? {
             if let Some(at) = block.iter().position(|weight| !weight.is_finite()) {
@@ -54,6 +57,7 @@ impl StoredTensor {
                     value: block[at],
                 });
             }
+            let start = start - first;
             if transposed {
                 let (first, count) = (start / columns, block.len() / columns);
                 for column in 0..columns {
@@ -69,12 +73,15 @@ impl StoredTensor {
         Ok(weights)
     }
 
-    pub fn blocks(&self, key: &str) -> Result<Blocks<'_>, ImportError> {
+    /// The weights of a range, to be read from front to back.
+    pub fn blocks(&self, key: &str, range: Range<usize>) -> Result<Blocks<'_>, ImportError> {
         let io_error = ImportError::io(&self.file);
+        let weight_type = self.weight_type(key)?;
+        let start = (range.start * weight_type.bytes()) as u64;
         let source: Box<dyn Read> = match &self.place {
             Place::Safetensors(offset) => {
                 let mut file = File::open(&self.file).map_err(io_error)?;
-                file.seek(SeekFrom::Start(*offset))
+                file.seek(SeekFrom::Start(*offset + start))
                     .map_err(ImportError::io(&self.file))?;
                 Box::new(file)
             }
@@ -83,15 +90,17 @@ impl StoredTensor {
                     path: self.file.to_path_buf(),
                     reason: error.to_string(),
                 })?;
-                Box::new(Cursor::new(bytes))
+                let mut bytes = Cursor::new(bytes);
+                bytes.set_position(start);
+                Box::new(bytes)
             }
         };
         Ok(Blocks {
             file: &self.file,
-            weight_type: self.weight_type(key)?,
+            weight_type,
             source,
-            position: 0,
-            total: self.shape.iter().product(),
+            position: range.start,
+            end: range.end,
             bytes: Vec::new(),
             weights: Vec::new(),
         })
@@ -104,7 +113,7 @@ pub(super) struct Blocks<'a> {
     weight_type: WeightType,
     source: Box<dyn Read>,
     position: usize,
-    total: usize,
+    end: usize,
     bytes: Vec<u8>,
     weights: Vec<f32>,
 }
@@ -112,7 +121,7 @@ pub(super) struct Blocks<'a> {
 impl Blocks<'_> {
     /// The next weights, at most `size`, and the index of the first.
     pub fn next(&mut self, size: usize) -> Result<Option<(usize, &[f32])>, ImportError> {
-        let count = size.min(self.total - self.position);
+        let count = size.min(self.end - self.position);
         if count == 0 {
             return Ok(None);
         }
@@ -161,8 +170,8 @@ mod tests {
         );
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let tensor = &checkpoint.tensors["w"];
-        assert!(tensor.read("w", false).unwrap() == values);
-        let transposed = tensor.read("w", true).unwrap();
+        assert!(tensor.read("w", false, Share::WHOLE).unwrap() == values);
+        let transposed = tensor.read("w", true, Share::WHOLE).unwrap();
         for (row, column) in [(0, 0), (699, 300), (430, 7), (1, 299)] {
             assert_eq!(
                 transposed[column * rows + row],
@@ -170,6 +179,39 @@ mod tests {
             );
         }
         assert!(checkpoint.same("w", "w").unwrap());
+
+        // 100 of the rows.
+        let share = Share { index: 5, count: 7 };
+        let found = tensor.read("w", false, share).unwrap();
+        assert!(found == values[500 * columns..600 * columns]);
+        let transposed = tensor.read("w", true, share).unwrap();
+        assert_eq!(transposed.len(), found.len());
+        for (row, column) in [(0, 0), (99, 300), (43, 7)] {
+            assert_eq!(
+                transposed[column * 100 + row],
+                found[row * columns + column]
+            );
+        }
+    }
+
+    #[test]
+    fn a_share_names_its_weights_by_their_place_in_the_tensor() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut values = vec![0.0; 12];
+        values[10] = f32::INFINITY;
+        let weights = [("w".to_owned(), (vec![6, 2], values))];
+        write_weights(
+            &dir.path().join("model.safetensors"),
+            &weights.into_iter().collect(),
+        );
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let read = |index: usize| {
+            let share = Share { index, count: 3 };
+            checkpoint.tensors["w"].read("w", true, share)
+        };
+        assert!(read(0).is_ok() && read(1).is_ok());
+        let error = read(2).unwrap_err().to_string();
+        assert!(error.contains("inf at index [5, 0]"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ImportError;
-use super::config::{MAX_LAYERS, MAX_SIZE, Settings};
+use super::config::{MAX_LAYERS, MAX_SIZE};
+use super::settings::Settings;
 use crate::mono_t5::config::{FeedForwardKind, T5Config, Tying};
 
 /// Releases of transformers from 5 on write this key, and `tie_word_embeddings` always as true.

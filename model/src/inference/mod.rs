@@ -7,6 +7,7 @@
 mod decoder;
 mod layer;
 mod projection;
+mod rotation;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +22,7 @@ use crate::precision::Precision;
 use decoder::Decoder;
 use layer::Layer;
 use projection::{Norm, Projection, gelu_of};
+use rotation::Rotation;
 
 /// Tokens that a thread carries along: enough to read the weights seldom, few enough to share out a small batch.
 pub(crate) const GROUP_TOKENS: usize = 1024;
@@ -32,8 +34,10 @@ pub(crate) const BLOCK_ROWS: usize = 126;
 pub struct CpuEncoder {
     /// `[vocab, hidden]`
     words: Arc<Vec<f32>>,
-    /// `[max_positions, hidden]`, the first token type included.
+    /// `[max_positions, hidden]`, the first token type included; `[1, hidden]` where positions are rotary.
     places: Vec<f32>,
+    /// From the place of a position to the next: 0 where all are the same.
+    place_step: usize,
     embedding_norm: Norm,
     layers: Vec<Layer>,
     transform: Projection,
@@ -64,8 +68,11 @@ impl CpuEncoder {
     pub fn pack(model: &MaskedLm, precision: Precision) -> Self {
         let embeddings = &model.encoder.embeddings;
         let words = Arc::new(floats(&embeddings.word.weight));
-        let mut places = floats(&embeddings.position.weight);
-        let width = embeddings.position.weight.shape()[1];
+        let width = embeddings.word.weight.shape()[1];
+        let (mut places, place_step) = match &embeddings.position {
+            Some(table) => (floats(&table.weight), width),
+            None => (vec![0.0; width], 0),
+        };
         if let Some(table) = &embeddings.token_type {
             let first = &floats(&table.weight)[..width];
             for place in places.chunks_exact_mut(width) {
@@ -76,6 +83,9 @@ impl CpuEncoder {
             Some(decoder) => Arc::new(floats(decoder)),
             None => Arc::clone(&words),
         };
+        let rotary = model.encoder.rotary.as_ref();
+        let rotation =
+            rotary.map(|rotary| Arc::new(Rotation::new(rotary, model.encoder.max_positions)));
         let epsilon = embeddings.norm_eps;
         Self {
             embedding_norm: Norm::new(&embeddings.norm, epsilon),
@@ -83,13 +93,14 @@ impl CpuEncoder {
                 .encoder
                 .layers
                 .iter()
-                .map(|layer| Layer::pack(layer, precision))
+                .map(|layer| Layer::pack(layer, rotation.clone(), precision))
                 .collect(),
             transform: Projection::pack(&[&model.head.transform], precision),
             head_norm: Norm::new(&model.head.norm, epsilon),
             decoder: Decoder::pack(table, floats(&model.head.bias), precision),
             words,
             places,
+            place_step,
             width,
             idle: Mutex::default(),
         }
@@ -164,7 +175,7 @@ impl CpuEncoder {
         let tokens = texts.iter().flat_map(|text| text.iter().enumerate());
         for (row, (position, &id)) in hidden.chunks_exact_mut(width).zip(tokens) {
             let word = &self.words[id as usize * width..][..width];
-            let place = &self.places[position * width..][..width];
+            let place = &self.places[position * self.place_step..][..width];
             let parts = sum.iter_mut().zip(word).zip(place);
             vectorised(
                 #[inline(always)]

@@ -26,7 +26,7 @@ impl Packed {
     }
 }
 
-/// `x W + b`.
+/// `x W + b`, b being 0 where a layer has none.
 pub(super) struct Projection {
     weights: Packed,
     bias: Vec<f32>,
@@ -36,16 +36,14 @@ pub(super) struct Projection {
 
 impl Projection {
     /// Layers that have the same input, their outputs side by side.
-    ///
-    /// # Panics
-    ///
-    /// If a layer has no bias.
     pub(super) fn pack(layers: &[&Linear], precision: Precision) -> Self {
         let depth = layers[0].weight.shape()[0];
         let mut bias = Vec::new();
         for layer in layers {
-            let own = layer.bias.as_ref();
-            bias.extend(floats(own.expect("linear layers of encoders have a bias")));
+            bias.extend(match &layer.bias {
+                Some(bias) => floats(bias),
+                None => vec![0.0; layer.weight.shape()[1]],
+            });
         }
         let weights: Vec<Vec<f32>> = layers.iter().map(|layer| floats(&layer.weight)).collect();
         let mut rows = Vec::with_capacity(depth * bias.len());

@@ -8,24 +8,6 @@ use crate::config::{EncoderConfig, Family};
 use crate::masked_lm::TokenTensors;
 use crate::ops::check::{Draws, assert_close, floats as numbers};
 
-/// Odd sizes: widths that fill no register, a vocabulary that fills no panel.
-fn config(family: Family) -> EncoderConfig {
-    EncoderConfig {
-        family,
-        vocab_size: 131,
-        hidden_size: 36,
-        num_layers: 2,
-        num_heads: 3,
-        intermediate_size: 50,
-        max_positions: 150,
-        token_types: if family == Family::Bert { 2 } else { 0 },
-        layer_norm_eps: 1e-12,
-        hidden_dropout: 0.0,
-        attention_dropout: 0.0,
-        initializer_range: 0.3,
-    }
-}
-
 /// Gives every parameter the same values in every run: matrices around 0, vectors (LayerNorm's scales among them)
 /// around a quarter.
 struct Redraw<'a>(Draws<'a>);
@@ -37,9 +19,9 @@ impl ModuleMapper for Redraw<'_> {
     }
 }
 
-/// A model with an untied decoder for BERT and a tied one for DistilBERT.
+/// A model with an untied decoder for BERT and a tied one for the others.
 fn model(family: Family, device: &Device) -> MaskedLm {
-    let mut model = config(family).init(device);
+    let mut model = EncoderConfig::tiny(family).init(device);
     if family == Family::Bert {
         let decoder = Tensor::zeros([131, 36], device);
         model.head.decoder = Some(Param::from_tensor(decoder));
@@ -65,7 +47,7 @@ const LENGTHS: [usize; 6] = [5, 1, 130, 0, 14, 33];
 #[test]
 fn values_are_those_of_the_model() {
     let device = Device::flex();
-    for family in [Family::Bert, Family::DistilBert] {
+    for family in [Family::Bert, Family::DistilBert, Family::Gte] {
         let model = model(family, &device);
         let texts = texts(&LENGTHS);
         let tokens = TokenTensors::new(&TokenBatch::new(&texts), &device);
@@ -87,11 +69,13 @@ fn values_are_those_of_the_model() {
 
 #[test]
 fn a_text_does_not_depend_on_its_company() {
-    let encoder = CpuEncoder::pack(&model(Family::Bert, &Device::flex()), Precision::Float32);
-    let texts = texts(&LENGTHS);
-    let alone = encode(&encoder, &texts, BatchLimit::Rows(1));
-    for limit in [BatchLimit::Rows(6), BatchLimit::Tokens(50)] {
-        assert_eq!(encode(&encoder, &texts, limit), alone);
+    for family in [Family::Bert, Family::Gte] {
+        let encoder = CpuEncoder::pack(&model(family, &Device::flex()), Precision::Float32);
+        let texts = texts(&LENGTHS);
+        let alone = encode(&encoder, &texts, BatchLimit::Rows(1));
+        for limit in [BatchLimit::Rows(6), BatchLimit::Tokens(50)] {
+            assert_eq!(encode(&encoder, &texts, limit), alone, "{family:?}");
+        }
     }
 }
 
@@ -99,24 +83,29 @@ fn a_text_does_not_depend_on_its_company() {
 #[test]
 fn less_precision_is_close() {
     let device = Device::flex();
-    let model = model(Family::DistilBert, &device);
-    let texts = texts(&LENGTHS);
-    let exact = encode(
-        &CpuEncoder::pack(&model, Precision::Float32),
-        &texts,
-        BatchLimit::Rows(2),
-    );
-    let mean = |values: &mut dyn Iterator<Item = f32>| values.sum::<f32>() / exact.len() as f32;
-    let size = mean(&mut exact.iter().copied());
-    for (precision, share) in [(Precision::BFloat16, 0.01), (Precision::Int8, 0.03)] {
-        if let Err(error) = precision.check(&device) {
-            println!("SKIPPED {precision}: {error}");
-            continue;
+    for family in [Family::DistilBert, Family::Gte] {
+        let model = model(family, &device);
+        let texts = texts(&LENGTHS);
+        let exact = encode(
+            &CpuEncoder::pack(&model, Precision::Float32),
+            &texts,
+            BatchLimit::Rows(2),
+        );
+        let mean = |values: &mut dyn Iterator<Item = f32>| values.sum::<f32>() / exact.len() as f32;
+        let size = mean(&mut exact.iter().copied());
+        for (precision, share) in [(Precision::BFloat16, 0.01), (Precision::Int8, 0.03)] {
+            if let Err(error) = precision.check(&device) {
+                println!("SKIPPED {precision}: {error}");
+                continue;
+            }
+            let encoder = CpuEncoder::pack(&model, precision);
+            let found = encode(&encoder, &texts, BatchLimit::Rows(2));
+            assert_ne!(found, exact, "{family:?} {precision} rounds");
+            let error = mean(&mut exact.iter().zip(&found).map(|(a, b)| (a - b).abs()));
+            assert!(
+                error < share * size,
+                "{family:?} {precision}: {error} of {size}"
+            );
         }
-        let encoder = CpuEncoder::pack(&model, precision);
-        let found = encode(&encoder, &texts, BatchLimit::Rows(2));
-        assert_ne!(found, exact, "{precision} rounds");
-        let error = mean(&mut exact.iter().zip(&found).map(|(a, b)| (a - b).abs()));
-        assert!(error < share * size, "{precision}: {error} of {size}");
     }
 }

@@ -193,7 +193,7 @@ impl SparseEncoder {
         precision: Precision,
     ) -> Self {
         let defaults = SparseOptions::default();
-        let positions = model.encoder.embeddings.position.weight.shape()[0];
+        let positions = model.encoder.max_positions();
         Self {
             model: match device::is_cpu(device) {
                 true => Model::Cpu(Box::new(CpuEncoder::pack(&model, precision))),

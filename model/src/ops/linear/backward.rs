@@ -86,7 +86,7 @@ pub(super) fn linear<B: Backend>(
 }
 
 /// `Φ(z) + z φ(z)`; Burn's own `gelu_backward` is that of the tanh approximation.
-fn gelu_slope<B: Backend>(sums: FloatTensor<B>) -> FloatTensor<B> {
+pub(in crate::ops) fn gelu_slope<B: Backend>(sums: FloatTensor<B>) -> FloatTensor<B> {
     let scaled = |tensor, factor: f64| B::float_mul_scalar(tensor, factor.into());
     let erf = B::float_erf(scaled(sums.clone(), std::f64::consts::FRAC_1_SQRT_2));
     let phi = B::float_add_scalar(scaled(erf, 0.5), 0.5.into());

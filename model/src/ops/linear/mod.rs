@@ -5,6 +5,7 @@
 //! W is one product over all rows, where autodiff would make one for every document and add them up.
 
 mod backward;
+pub(super) use backward::gelu_slope;
 mod forward;
 mod kernel;
 pub(crate) use kernel::add_to_rows;
@@ -63,7 +64,7 @@ impl LinearOps for burn::backend::Cube {
     }
 }
 
-/// `x W + b` with the layer's weights, and a gelu where it is said to be.
+/// `x W + b` with the layer's weights, b being 0 where it has none, and a gelu where it is said to be.
 ///
 /// # Shapes
 ///
@@ -72,15 +73,15 @@ impl LinearOps for burn::backend::Cube {
 ///
 /// # Panics
 ///
-/// If the shapes do not fit together, or the layer has no bias.
+/// If the shapes do not fit together.
 pub fn linear(input: Tensor<2>, layer: &Linear, gelu: Gelu) -> Tensor<2> {
-    let (weight, bias) = (
-        layer.weight.val(),
-        layer.bias.as_ref().map(|bias| bias.val()),
-    );
-    let bias = bias.expect("linear layers of encoders have a bias");
+    let weight = layer.weight.val();
     let [_, width] = input.dims();
     let [rows, columns] = weight.dims();
+    let bias = match &layer.bias {
+        Some(bias) => bias.val(),
+        None => Tensor::zeros([columns], &weight.device()),
+    };
     assert_eq!(
         (width, bias.dims()),
         (rows, [columns]),
@@ -152,6 +153,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_missing_bias_is_zero() {
+        let device = Device::flex().autodiff();
+        let mut draws = Draws::new(&device);
+        let input = draws.next([5, 3]).require_grad();
+        let mut layer = Linear {
+            weight: Param::from_tensor(draws.next([3, 2])),
+            bias: None,
+        };
+        let found = linear(input.clone(), &layer, Gelu::Before);
+        let gradients = found.clone().sum().backward();
+        let gradient = floats(input.grad(&gradients).expect("a gradient"));
+        layer.bias = Some(Param::from_tensor(Tensor::zeros([2], &device)));
+        let expected = linear(input.clone(), &layer, Gelu::Before);
+        let gradients = expected.clone().sum().backward();
+        assert_eq!(floats(found), floats(expected));
+        assert_eq!(
+            gradient,
+            floats(input.grad(&gradients).expect("a gradient"))
+        );
     }
 
     /// The bodies that GPUs run, on the CPU, against its kernel.
