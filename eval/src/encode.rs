@@ -1,7 +1,5 @@
 //! A file of texts to a file of sparse vectors, row by row, so that a killed run can continue.
 
-mod partial;
-
 use std::io::{self, Write};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -11,12 +9,13 @@ use std::thread;
 use data::Tokenizer;
 use data::beir::{BeirError, Document, Documents};
 use data::output::{AtomicFile, OutputError};
+use data::partial::PartialFile;
 use model::SparseVector;
 use model::sparse::SparseError;
+use serde::Deserialize;
 
 use crate::text_encoder::TextEncoder;
 use crate::vectors;
-use partial::PartialFile;
 
 /// Rows encoded and written at a time. A run continues at a multiple of it, so that texts share their batches with
 /// the same others and the file comes out the same, bit for bit.
@@ -137,7 +136,7 @@ impl EncodeJob<'_> {
             return self.refuse_empty(state);
         }
         let mut partial = PartialFile::open(self.output, self.fingerprint)?;
-        state.resumed = partial.skip_done(&mut rows, CHUNK_ROWS)?;
+        state.resumed = skip_done(&mut partial, &mut rows)?;
         state.rows = state.resumed;
         self.encode_rows(&mut rows, &mut partial, &mut state, progress)?;
         match self.refuse_empty(state) {
@@ -219,6 +218,35 @@ impl EncodeJob<'_> {
             None => vector,
         }
     }
+}
+
+#[derive(Deserialize)]
+struct RowId {
+    id: String,
+}
+
+/// Skips those of `rows` that the partial file has whole chunks of, and returns their number.
+fn skip_done(
+    partial: &mut PartialFile,
+    rows: &mut impl Iterator<Item = Result<Document, BeirError>>,
+) -> Result<usize, EncodeError> {
+    let path = partial.path().to_owned();
+    partial.keep_whole_chunks(CHUNK_ROWS, |row, line| {
+        let found = serde_json::from_str::<RowId>(&line).map_or_else(|_| line, |row| row.id);
+        let expected = rows
+            .next()
+            .transpose()?
+            .map_or_else(|| "no row".to_owned(), |row| row.id);
+        if found == expected {
+            return Ok(());
+        }
+        Err(EncodeError::OtherInput {
+            path: path.clone(),
+            row,
+            found,
+            expected,
+        })
+    })
 }
 
 /// Ids and vectors.

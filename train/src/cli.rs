@@ -1,5 +1,7 @@
 //! The command line of `ellzero-train`.
 
+mod score;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
 use configs::LoadedConfig;
 use model::device::{DeviceChoice, select};
 use tracing::{info, warn};
@@ -26,12 +28,20 @@ const QUICKSTART: &str = "configs/quickstart.yaml";
 const EXAMPLES: &str = "Examples:
   ellzero-train
   ellzero-train configs/scifact.yaml --set max_steps=100 --set output_dir=outputs/short
-  ellzero-train configs/scifact.yaml --resume";
+  ellzero-train configs/scifact.yaml --resume
+  ellzero-train score --help";
 
 /// Train an inference-free sparse retriever.
 #[derive(Debug, Parser)]
-#[command(name = "ellzero-train", version, after_help = EXAMPLES)]
+#[command(
+    name = "ellzero-train",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Recipe [default: configs/quickstart.yaml, which needs nothing but this repository]
     config: Option<PathBuf>,
     /// Change one key of the recipe; may be repeated
@@ -43,6 +53,19 @@ pub struct Arguments {
     /// Check config, data, model and memory; run nothing, write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add the scores of teachers to training data; a killed run continues where it stopped
+    Score(score::ScoreArguments),
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct CommonArguments {
     /// Device that computes
     #[arg(
         long,
@@ -58,22 +81,37 @@ pub struct Arguments {
     quiet: bool,
 }
 
+impl CommonArguments {
+    fn start_threads(&self) -> Result<()> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().context("cannot start the threads")?;
+        }
+        Ok(())
+    }
+}
+
 /// Carries out the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(threads) = arguments.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global().context("cannot start the threads")?;
+    match &arguments.command {
+        Some(Command::Score(arguments)) => arguments.run(),
+        None => run_recipe(arguments),
     }
+}
+
+fn run_recipe(arguments: &Arguments) -> Result<ExitCode> {
+    let common = &arguments.common;
+    common.start_threads()?;
     let (path, loaded) = load_config(arguments)?;
     let LoadedConfig { config, warnings } = loaded;
-    let progress = Progress::new(arguments.quiet);
-    let logging = Logging::start(&config.run.log_level, arguments.quiet, progress.bar());
+    let progress = Progress::new(common.quiet);
+    let logging = Logging::start(&config.run.log_level, common.quiet, progress.bar());
     warnings.iter().for_each(|warning| warn!("{warning}"));
 
     let dir = RunDir::new(&config.run.output_dir);
     let start = Start::of(&config);
     let checkpoint = dir.check(start)?;
-    let device = select(arguments.device)?;
+    let device = select(common.device)?;
     let (setup, state) = Setup::load(&config, &device, checkpoint.as_deref())?;
     setup.notes.iter().for_each(|note| info!("{note}"));
     setup.warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -131,7 +169,9 @@ fn train_and_report(
     dir: &RunDir,
     mut progress: Progress,
 ) -> Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(
+        "finishing this step and writing a checkpoint; once more to abort without one",
+    )?;
     progress.begin(state.step, setup.total_steps);
     let outcome = train(&setup, state, dir, &stop, &mut progress);
     progress.end();
@@ -180,15 +220,15 @@ fn report(setup: &Setup, dir: &RunDir, after: &BTreeMap<String, EvalFigures>) ->
     Ok(text)
 }
 
-/// Becomes true with the first Ctrl-C (or SIGTERM); the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+/// Becomes true with the first Ctrl-C (or SIGTERM), which is answered with `message`; the second ends the process.
+fn stop_on_signal(message: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        warn!("finishing this step and writing a checkpoint; once more to abort without one");
+        warn!("{message}");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)

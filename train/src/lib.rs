@@ -1,8 +1,9 @@
 //! Training of inference-free learned sparse retrievers.
 //!
 //! [`setup`] loads and checks what a recipe names, [`trainer`] is the loop, [`step`] what it differentiates,
-//! [`loss`] the objective, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`] what
-//! is left on the disk. The library never prints: an [`Observer`] is told what happens.
+//! [`loss`] the objective, [`teacher`] who it learns from, [`optimizer`] and [`schedule`] how parameters move,
+//! [`checkpoint`] and [`run_dir`] what is left on the disk. The library never prints: an [`Observer`] is told what
+//! happens.
 
 pub mod batch;
 pub mod checkpoint;
@@ -19,6 +20,7 @@ pub mod run_dir;
 pub mod schedule;
 pub mod setup;
 pub mod step;
+pub mod teacher;
 pub mod trainer;
 
 pub use error::TrainError;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use configs::{Duration, Precision, QueryEncoder, RankingLoss, TrainConfig};
+use configs::{Duration, Precision, QueryEncoder, TrainConfig};
 use data::{BatchSampler, GroupId, Idf, Tokenizer, TrainData};
 use model::hf::{self, ExportOptions, ImportOptions, Layout, WeightType};
 use model::{EncoderConfig, MaskedLm};
@@ -20,6 +20,7 @@ use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
 use crate::step::Trainable;
+use crate::teacher::{self, OnlineTeachers};
 use checks::{check_sizes, check_unchanged};
 
 /// What stays the same from the first step of a run to the last.
@@ -38,6 +39,8 @@ pub struct Setup {
     pub initial_idf: Option<Idf>,
     /// Training groups.
     pub data: TrainData,
+    /// Who scores them, where the data does not.
+    pub teachers: Option<OnlineTeachers>,
     /// Batches in one pass over the data.
     pub batches_per_epoch: usize,
     /// What to evaluate on.
@@ -97,12 +100,14 @@ impl Setup {
             parameters: 0,
             initial_idf,
             data,
+            teachers: None,
             batches_per_epoch: sampler.batches_per_epoch(),
             eval_sets,
             total_steps: total_steps(config, sampler.batches_per_epoch()),
             notes: Vec::new(),
             warnings: precision_warning(config).into_iter().collect(),
         };
+        setup.load_teachers(device)?;
         setup.batch_maker().make(&first_groups(&setup.data))?;
         for set in setup.data.sets() {
             setup
@@ -112,6 +117,18 @@ impl Setup {
         let state = setup.load_state(sampler, checkpoint)?;
         setup.parameters = state.trainable.num_params();
         Ok((setup, state))
+    }
+
+    fn load_teachers(&mut self, device: &Device) -> Result<(), TrainError> {
+        if let Some(config) = &self.config.teachers {
+            let (ensemble, notes) = teacher::load(config, device)?;
+            let names: Vec<&str> = ensemble.names().collect();
+            self.notes
+                .push(format!("scores come from {}", names.join(", ")));
+            self.warnings.extend(notes);
+            self.teachers = Some(OnlineTeachers::new(ensemble));
+        }
+        Ok(())
     }
 
     fn load_state(
@@ -173,13 +190,15 @@ impl Setup {
 
     /// Makes the run's batches.
     pub fn batch_maker(&self) -> BatchMaker<'_> {
-        let ranking = &self.config.loss.ranking;
+        let loss = &self.config.loss;
         BatchMaker {
             data: &self.data,
             tokenizer: &self.tokenizer,
             preprocess: self.config.model.preprocess,
             max_seq_len: self.config.data.max_seq_len,
-            needs_scores: ranking.iter().any(|loss| *loss != RankingLoss::InfoNce),
+            needs_scores: loss.needs_scores().is_some(),
+            teachers: self.teachers.as_ref(),
+            in_batch: loss.in_batch_negatives,
         }
     }
 

@@ -65,7 +65,7 @@ fn source(raw: &RawConfig) -> Result<TrainSource, ConfigError> {
 fn docs_per_query(raw: &RawConfig, kind: DataKind) -> Result<usize, ConfigError> {
     let sampled = raw.sample_num_one_query.unwrap_or(SAMPLE_NUM_ONE_QUERY);
     let (least, docs, reason) = match kind {
-        DataKind::Kd => (
+        DataKind::Kd | DataKind::KdIds => (
             2,
             sampled,
             "expected 2 or more: a query's documents are compared with each other",
@@ -87,7 +87,7 @@ pub(super) fn write(data: &DataConfig, raw: &mut RawConfig) {
     }
     raw.data_type = Some(data.kind.label().to_owned());
     raw.sample_num_one_query = Some(match data.kind {
-        DataKind::Kd => data.docs_per_query,
+        DataKind::Kd | DataKind::KdIds => data.docs_per_query,
         DataKind::PosNegs => data.docs_per_query - 1,
     });
     raw.max_seq_length = Some(data.max_seq_len);

@@ -5,13 +5,14 @@ mod loss;
 mod model;
 mod optimizer;
 mod run;
+mod teachers;
 
+use crate::LoadedConfig;
 use crate::choice::Choice;
 use crate::error::ConfigError;
 use crate::foreign;
 use crate::raw::RawConfig;
 use crate::resolved::TrainConfig;
-use crate::{DataKind, LoadedConfig};
 
 impl RawConfig {
     /// Fills in defaults and checks every value, alone and beside the others.
@@ -20,10 +21,14 @@ impl RawConfig {
     /// The first key that is refused, missing, out of range or at odds with another.
     pub fn resolve(&self) -> Result<LoadedConfig, ConfigError> {
         let mut warnings = foreign::check(self)?;
+        let model = model::read(self, &mut warnings)?;
+        let data = data::read(self, &mut warnings)?;
+        let loss = loss::read(self, &mut warnings)?;
         let config = TrainConfig {
-            model: model::read(self, &mut warnings)?,
-            data: data::read(self, &mut warnings)?,
-            loss: loss::read(self, &mut warnings)?,
+            model,
+            teachers: teachers::read(self, &data, &loss, &mut warnings)?,
+            data,
+            loss,
             optimizer: optimizer::read(self, &mut warnings)?,
             run: run::read(self, &mut warnings)?,
         };
@@ -31,19 +36,22 @@ impl RawConfig {
         Ok(LoadedConfig { config, warnings })
     }
 
-    /// Losses that learn from teacher scores need data that has them, for every document they compare.
+    /// Losses that learn from teacher scores need teachers, or data that has scores for every document they compare.
     fn check_scores(&self, config: &TrainConfig) -> Result<(), ConfigError> {
-        let needs_scores = |loss: &&_| **loss != crate::RankingLoss::InfoNce;
-        let Some(loss) = config.loss.ranking.iter().find(needs_scores) else {
+        let Some(loss) = config.loss.needs_scores() else {
             return Ok(());
         };
+        if config.teachers.is_some() {
+            return Ok(());
+        }
         let loss = loss.label();
-        if config.data.kind != DataKind::Kd {
+        if !config.data.kind.is_kd() {
             return Err(self.refused(
                 "loss_types",
                 format!(
-                    "{loss} learns from teacher scores, which data_type {} has none of; \
-                     use data_type: kd with a scores column, or loss_types: [infonce]",
+                    "{loss} learns from teacher scores, which data_type {} has none of; use data_type: kd with a \
+                     scores column (`ellzero-train score` adds one), name teachers in kd_ensemble_teacher_kwargs, or \
+                     use loss_types: [infonce]",
                     config.data.kind.label()
                 ),
             ));
@@ -53,7 +61,8 @@ impl RawConfig {
                 "use_in_batch_negatives",
                 format!(
                     "{loss} would need teacher scores for the documents of other queries, and a kd file has only \
-                     those of a query's own; set it to false, or use loss_types: [infonce]"
+                     those of a query's own; set it to false, name teachers in kd_ensemble_teacher_kwargs, or use \
+                     loss_types: [infonce]"
                 ),
             ));
         }
@@ -68,6 +77,7 @@ impl From<&TrainConfig> for RawConfig {
         model::write(&config.model, &mut raw);
         data::write(&config.data, &mut raw);
         loss::write(&config.loss, &mut raw);
+        teachers::write(config.teachers.as_ref(), &mut raw);
         optimizer::write(&config.optimizer, &mut raw);
         run::write(&config.run, &mut raw);
         raw
@@ -97,12 +107,6 @@ fn choice<T: Choice>(
 fn unsupported_value(key: &str, name: &str) -> Option<&'static str> {
     const EPOCHS: &str = "checkpoints and evaluations are counted in steps; use steps";
     const VALUES: &[(&str, &str, &str)] = &[
-        (
-            "data_type",
-            "kd-ids",
-            "teacher vectors are not looked up by id in this version; \
-             write their scores into the rows ({\"query\", \"docs\", \"scores\"}) and use kd",
-        ),
         (
             "loss_types",
             "mlm",
