@@ -46,8 +46,11 @@ impl Choice for Preprocess {
 }
 
 impl Choice for DataKind {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("kd", Self::Kd), ("posnegs", Self::PosNegs)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("kd", Self::Kd),
+        ("posnegs", Self::PosNegs),
+        ("kd-ids", Self::KdIds),
+    ];
 }
 
 impl Choice for RankingLoss {

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read (missing, a directory, not UTF-8).
-    #[error("{}: cannot read the recipe", path.display())]
+    #[error("{}: cannot read the {what}", path.display())]
     Read {
-        /// The recipe.
+        /// The file.
         path: PathBuf,
+        /// What it should hold: recipe or teachers.
+        what: &'static str,
         /// What the operating system said.
         source: std::io::Error,
     },

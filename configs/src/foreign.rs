@@ -78,8 +78,6 @@ const FULL_PRECISION: &str = "evaluation uses the precision of training";
 #[rustfmt::skip] // one row a line reads as a table
 pub const KEYS: &[ForeignKey] = &[
     // The reference's own.
-    refused("kd_ensemble_teacher_kwargs", &[], "teachers do not score while training in this version; score ahead of time into a kd file \
-        ({\"query\", \"docs\", \"scores\"}), name it in train_file, set data_type: kd and remove this key"),
     refused("flops_start_T", &["0"], "lambda grows from the first step; raise flops_d_T for a slower start, or remove the key"),
     ignored("split_batch", &["1"], "the head never holds a [documents, tokens, vocabulary] tensor, so there is nothing to split"),
     ignored("beir_dir", &[], EVALUATION),
@@ -272,10 +270,10 @@ mod tests {
                 "optim: lion",
                 Some("r.yaml:1: optim: the optimizer is AdamW"),
             ),
-            ("kd_ensemble_teacher_kwargs: {}", None),
+            ("flops_start_T: 0", None),
             (
-                "kd_ensemble_teacher_kwargs: {types: [dense]}",
-                Some("r.yaml:1: kd_ensemble_teacher_kwargs: teachers do not score while training"),
+                "flops_start_T: 5",
+                Some("r.yaml:1: flops_start_T: lambda grows from the first step"),
             ),
             ("deepspeed: null", None),
             (

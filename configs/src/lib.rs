@@ -8,7 +8,8 @@
 //! * [`foreign`] is the table of all other known keys, each with the reason why it is refused or ignored;
 //! * anything else is unknown and refused with the nearest known key.
 //!
-//! Downstream code sees [`TrainConfig`] only; no string is dispatched on after that.
+//! Downstream code sees [`TrainConfig`] only; no string is dispatched on after that. [`teachers`] is the schema of what
+//! gives scores, in a recipe or in a file of its own.
 
 mod choice;
 mod error;
@@ -17,12 +18,14 @@ pub mod raw;
 mod resolve;
 pub mod resolved;
 mod scalar;
+pub mod teachers;
 
 use std::path::Path;
 
 pub use choice::{Choice, UnknownChoice};
 pub use error::{ConfigError, Place};
 pub use resolved::*;
+pub use teachers::{TeacherConfig, TeacherKind, TeachersConfig, load_teachers};
 
 /// A recipe and what the user should know about it.
 #[derive(Debug, Clone, PartialEq)]

@@ -101,7 +101,7 @@ keys! {
     train_file: String,
     /// A folder of data sets, or its address.
     train_file_dir: String,
-    /// kd, posnegs, mlm (default: kd).
+    /// kd, posnegs, kd-ids, mlm (default: kd).
     data_type: String,
     /// kd: documents per query; posnegs: negatives per query, beside the positive (default: 2).
     sample_num_one_query: usize,
@@ -149,6 +149,9 @@ keys! {
     flops_reduction: String,
     /// Zero the special tokens' weights in training too (default: false). Ours.
     mask_special_tokens: bool,
+    /// Teachers that score every batch: types, model_ids, teacher_tokenizer_ids and score_scale, or teachers and
+    /// score_scale as in a file of teachers (default: none).
+    kd_ensemble_teacher_kwargs: Value,
 
     /// Peak learning rate (default: 5e-5).
     learning_rate: f64,
@@ -241,6 +244,7 @@ impl RawConfig {
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
+            what: "recipe",
             source,
         })?;
         Self::parse(path, &text, overrides)
@@ -295,7 +299,7 @@ impl RawConfig {
     }
 
     /// Where `key` was written; the file where it was not.
-    fn place(&self, key: &str) -> Place {
+    pub(crate) fn place(&self, key: &str) -> Place {
         let place = self.places.get(key).cloned();
         place.unwrap_or_else(|| Place::File(self.path.clone()))
     }
@@ -325,7 +329,7 @@ impl RawConfig {
 
     /// The keys that are given, as YAML, in the order of [`Self::KEYS`].
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(self).expect("scalars and lists of text always serialize")
+        serde_saphyr::to_string(self).expect("plain values always serialize")
     }
 }
 
@@ -367,7 +371,9 @@ fn assignment(text: &str) -> Result<(String, Value), ConfigError> {
 }
 
 /// Parses YAML; an error comes with its line, if known.
-fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, (Option<u64>, String)> {
+pub(crate) fn from_yaml<T: serde::de::DeserializeOwned>(
+    text: &str,
+) -> Result<T, (Option<u64>, String)> {
     // Strict: `save_strategy: no` is a word. Keys that are booleans take `no` all the same.
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::teachers::TeachersConfig;
+
 /// Everything a training run needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
@@ -15,6 +17,8 @@ pub struct TrainConfig {
     pub data: DataConfig,
     /// What it minimises, where it learns to rank.
     pub loss: LossConfig,
+    /// Who scores the batches, instead of the data's own scores.
+    pub teachers: Option<TeachersConfig>,
     /// How it steps.
     pub optimizer: OptimizerConfig,
     /// When it logs, saves, evaluates and stops.
@@ -138,16 +142,16 @@ pub struct DataConfig {
     pub source: TrainSource,
     /// What the rows are.
     pub kind: DataKind,
-    /// Documents per query of a group, all counted: `sample_num_one_query` for kd, one more (the positive) for posnegs;
-    /// 1 for mlm, where a text stands alone.
+    /// Documents per query of a group, all counted: `sample_num_one_query` for kd and kd-ids, one more (the positive)
+    /// for posnegs; 1 for mlm, where a text stands alone.
     pub docs_per_query: usize,
     /// Longest training sequence in tokens, specials included.
     pub max_seq_len: usize,
     /// Longest sequence in evaluation.
     pub eval_max_seq_len: usize,
-    /// kd rows whose `first_rank` exceeds this are dropped.
+    /// kd and kd-ids rows whose `first_rank` exceeds this are dropped.
     pub first_rank_thresh: usize,
-    /// Random swaps in each kd row's ranking before grouping.
+    /// Random swaps in each kd or kd-ids row's ranking before grouping.
     pub swap_times: usize,
 }
 
@@ -167,6 +171,18 @@ pub enum DataKind {
     Kd,
     /// {query, pos, negs}.
     PosNegs,
+    /// {query, docs, scores} with the texts' ids, {q_id, d_ids}, by which teachers look vectors up.
+    KdIds,
+}
+
+impl DataKind {
+    /// Whether rows are rankings of documents, not a positive with its negatives.
+    pub fn is_kd(self) -> bool {
+        match self {
+            Self::Kd | Self::KdIds => true,
+            Self::PosNegs => false,
+        }
+    }
 }
 
 /// The objective: ranking losses plus weighted FLOPS penalties.
@@ -188,6 +204,17 @@ pub struct LossConfig {
     pub query_flops: Option<FlopsConfig>,
     /// Zero the special tokens' weights in training too.
     pub mask_special_tokens: bool,
+}
+
+impl LossConfig {
+    /// The first loss that learns from teacher scores, if any does.
+    pub fn needs_scores(&self) -> Option<RankingLoss> {
+        let mut losses = self.ranking.iter().copied();
+        losses.find(|loss| match loss {
+            RankingLoss::KlDiv | RankingLoss::MarginMse => true,
+            RankingLoss::InfoNce => false,
+        })
+    }
 }
 
 /// `loss_types`.

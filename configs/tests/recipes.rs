@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use configs::raw::RawConfig;
 use configs::{
     Activation, ConfigError, DataKind, Duration, LoadedConfig, LrSchedule, MaskedLmConfig,
-    Precision, QueryEncoder, RankingLoss, Task, TrainSource, Warmup,
+    Precision, QueryEncoder, RankingLoss, Task, TeacherKind, TrainSource, Warmup,
 };
 
 fn folder(name: &str) -> PathBuf {
@@ -101,17 +101,39 @@ fn config_infonce_of_the_reference() {
     assert!(config.loss.in_batch_negatives);
 }
 
-/// It parses; its teachers are refused by name with the way around.
+/// Its teachers score posnegs data, in-batch negatives included.
 #[test]
 fn config_kd_of_the_reference() {
-    let path = folder("tests/reference/config_kd.yaml");
-    let raw = RawConfig::read(&path, &[]).unwrap();
-    let message = raw.resolve().unwrap_err().to_string();
+    let LoadedConfig { config, warnings } = reference("config_kd.yaml").unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        message.contains("config_kd.yaml:18: kd_ensemble_teacher_kwargs:"),
-        "{message}"
+        warnings[0].contains("beir_datasets: ignored"),
+        "{warnings:?}"
     );
-    assert!(message.contains("data_type: kd"), "{message}");
+    assert_eq!(config.data.kind, DataKind::PosNegs);
+    assert_eq!(config.loss.ranking, [RankingLoss::KlDiv]);
+    assert!(config.loss.in_batch_negatives);
+    let teachers = config.teachers.unwrap();
+    assert_eq!(teachers.score_scale, 30.0);
+    let [dense, sparse] = teachers.teachers.as_slice() else {
+        panic!("{teachers:?}");
+    };
+    assert_eq!((dense.weight, sparse.weight), (1.0, 1.0));
+    let (TeacherKind::Dense(dense), TeacherKind::Sparse(sparse)) = (&dense.kind, &sparse.kind)
+    else {
+        panic!("{teachers:?}");
+    };
+    assert_eq!(dense.model.model, "Alibaba-NLP/gte-large-en-v1.5");
+    assert_eq!(dense.model.max_length, 512, "that of the recipe");
+    assert_eq!(
+        sparse.model.model,
+        "opensearch-project/opensearch-neural-sparse-encoding-v1"
+    );
+    assert_eq!(
+        sparse.inf_free,
+        Some(false),
+        "its sparse teachers are siamese"
+    );
 }
 
 #[test]
@@ -131,17 +153,17 @@ fn resolved_recipes_read_back_as_they_were() {
         .filter_map(|path| configs::load(path, &[]).ok())
         .map(|loaded| loaded.config)
         .collect();
-    assert_eq!(
-        configs.len(),
-        all.len() - 1,
-        "only the recipe with teachers is refused"
-    );
+    assert_eq!(configs.len(), all.len());
     let unusual = [
         "inf_free: false\nflops_q_lambda: 1e-3\nflops_q_T: 5",
         "idf_requires_grad: true\nidf_lr: 1e-2\nprune_ratio: 0.1\npreprocess_func: to_lower",
         "warmup_ratio: 0.1\nnum_train_epochs: 1.5\nsave_strategy: no\nmax_grad_norm: 0.5",
         "eval_data: [a, 'b, c']\neval_steps: 7\nbf16: true\nresume_from_checkpoint: true\nlog_level: warning",
         "dropout: 0\nflops_reduction: documents\ndecouple_activation: true\nseed: 18446744073709551615",
+        "data_type: kd-ids\nkd_ensemble_teacher_kwargs: {score_scale: 20, teachers: [{type: vectors, queries: q, \
+         documents: d, weight: 2}, {type: remote, url: 'http://h:1/', api: embed_sparse, token_env: T}]}",
+        "data_type: posnegs\nkd_ensemble_teacher_kwargs: {teachers: [{type: sparse, model: m, inf_free: true, \
+         activation_type: l1_relu, query_prefix: 'query: '}, {type: bm25, corpus: c}]}",
         "tokenizer_name: 'no'\nlr_scheduler_type: cosine\nsave_total_limit: 2\nloss_types: kldiv,marginmse",
         "data_type: mlm\nmlm_probability: 0.3\nmlm_whole_word: true\nmlm_packed: true\nmlm_eval_file: e.jsonl\neval_steps: 9",
     ];
@@ -212,8 +234,24 @@ fn impossible_settings_are_refused_by_name() {
             "r.yaml:6: mlm_probability: expected more than 0",
         ),
         (
-            "data_type: kd-ids",
-            "r.yaml:5: data_type: `kd-ids` is not supported: teacher vectors",
+            "kd_ensemble_teacher_kwargs: [sparse]",
+            "r.yaml:5: kd_ensemble_teacher_kwargs: expected a mapping",
+        ),
+        (
+            "kd_ensemble_teacher_kwargs: {types: [sparse], model_ids: [a, b]}",
+            "r.yaml:5: kd_ensemble_teacher_kwargs.model_ids: 2 entries for 1 types",
+        ),
+        (
+            "kd_ensemble_teacher_kwargs: {types: [sparse], model_ids: [a], teacher_tokenizer_ids: [b]}",
+            "r.yaml:5: teachers[0].tokenizer: `b` is not the model",
+        ),
+        (
+            "kd_ensemble_teacher_kwargs: {types: [remote], model_ids: ['5']}",
+            "r.yaml:5: kd_ensemble_teacher_kwargs.model_ids: `5` is no address",
+        ),
+        (
+            "kd_ensemble_teacher_kwargs: {teachers: [{type: vectors, queries: q, documents: d}]}",
+            "r.yaml:5: kd_ensemble_teacher_kwargs: teachers of type vectors find texts by their ids",
         ),
         (
             "sample_num_one_query: 1",
@@ -347,6 +385,10 @@ fn settings_without_effect_are_warned_about() {
         (
             "data_type: posnegs\nloss_types: infonce\nswap_times: 3",
             "r.yaml:7: swap_times: not used",
+        ),
+        (
+            "loss_types: infonce\nkd_ensemble_teacher_kwargs: {types: [sparse], model_ids: [a]}",
+            "r.yaml:6: kd_ensemble_teacher_kwargs: not used: no loss of",
         ),
         (
             "report_to: wandb",

@@ -57,22 +57,14 @@ pub fn convert(
     output: &Path,
     on_row: &mut dyn FnMut(),
 ) -> Result<usize, ConvertError> {
-    let unsupported = |path: &Path, reason| {
-        let path = path.to_path_buf();
-        Err(ConvertError::Unsupported { path, reason })
-    };
     let extension = output.extension().and_then(|extension| extension.to_str());
-    let to_lines =
-        output == Path::new("-") || matches!(extension, Some("jsonl" | "json" | "gz" | "zst"));
+    let to_lines = is_json_lines(output);
     let to_parquet = extension == Some("parquet");
-    if matches!(extension, Some("arrow" | "csv" | "tsv")) {
-        let reason = "this form cannot be written; name a .jsonl or .parquet file, or a directory";
-        return unsupported(output, reason);
-    }
+    check_form(output)?;
     if input.is_dir() && !to_lines && !to_parquet {
         let reason =
             "it is a `save_to_disk` directory already; name a .jsonl or .parquet file as output";
-        return unsupported(input, reason);
+        return Err(unsupported(input, reason));
     }
     let dataset = Dataset::open(input)?;
     if to_lines {
@@ -83,6 +75,42 @@ pub fn convert(
         hf_dataset::write(&dataset, output, on_row)?;
     }
     Ok(dataset.len())
+}
+
+fn unsupported(path: &Path, reason: &'static str) -> ConvertError {
+    let path = path.to_path_buf();
+    ConvertError::Unsupported { path, reason }
+}
+
+/// Says whether a data set of this name can be written, before anything is done for it.
+///
+/// # Errors
+/// [`ConvertError`] when its form cannot be written, or a directory of that name is there already.
+pub fn check_output(output: &Path) -> Result<(), ConvertError> {
+    check_form(output)?;
+    let is_full = || std::fs::read_dir(output).is_ok_and(|mut found| found.next().is_some());
+    if output.is_dir() && (output.extension().is_some() || is_full()) {
+        let path = output.to_path_buf();
+        return Err(OutputError::Exists { path }.into());
+    }
+    Ok(())
+}
+
+fn check_form(output: &Path) -> Result<(), ConvertError> {
+    match output.extension().and_then(|extension| extension.to_str()) {
+        Some("arrow" | "csv" | "tsv") => {
+            let reason =
+                "this form cannot be written; name a .jsonl or .parquet file, or a directory";
+            Err(unsupported(output, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a data set of this name is JSON lines.
+pub fn is_json_lines(output: &Path) -> bool {
+    let extension = output.extension().and_then(|extension| extension.to_str());
+    output == Path::new("-") || matches!(extension, Some("jsonl" | "json" | "gz" | "zst"))
 }
 
 fn write_json_lines(

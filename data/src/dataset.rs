@@ -72,6 +72,17 @@ pub struct TrainRow<'a> {
     pub scores: Option<Vec<f32>>,
     /// kd: rank of the first relevant candidate, where the row has one.
     pub first_rank: Option<i64>,
+    /// kd-ids: what the texts are called.
+    pub ids: Option<RowIds>,
+}
+
+/// Ids of the texts of a row or of a group of it; numbers are written as texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowIds {
+    /// Of the query.
+    pub query: String,
+    /// Of the documents, in their order.
+    pub docs: Vec<String>,
 }
 
 /// How training rows are laid out in columns.
@@ -79,6 +90,8 @@ pub struct TrainRow<'a> {
 pub enum RowForm {
     /// `{query, docs, scores?, first_rank?}`.
     Kd,
+    /// kd with ids: `{query, q_id, docs, d_ids, scores?, first_rank?}`.
+    KdIds,
     /// `{query, pos, negs}`.
     PosNegs,
     /// posnegs as MIRACL, Mr.TyDi and Tevatron have them: `{query, positive_passages, negative_passages}`, each passage
@@ -92,15 +105,26 @@ impl RowForm {
         let has_passages = || columns.iter().any(|column| column == "positive_passages");
         match kind {
             DataKind::Kd => Self::Kd,
+            DataKind::KdIds => Self::KdIds,
             DataKind::PosNegs if has_passages() => Self::Passages,
             DataKind::PosNegs => Self::PosNegs,
         }
+    }
+
+    /// The form that a data set with these columns has, for those who take any.
+    pub fn detect(columns: &[String]) -> Option<Self> {
+        let forms = [Self::KdIds, Self::Kd, Self::PosNegs, Self::Passages];
+        forms.into_iter().find(|form| {
+            let mut required = form.required_columns().iter();
+            required.all(|key| columns.iter().any(|column| column == key))
+        })
     }
 
     /// The columns that every row needs.
     pub(crate) fn required_columns(self) -> &'static [&'static str] {
         match self {
             Self::Kd => &["query", "docs"],
+            Self::KdIds => &["query", "q_id", "docs", "d_ids"],
             Self::PosNegs => &["query", "pos", "negs"],
             Self::Passages => &["query", "positive_passages", "negative_passages"],
         }
@@ -110,6 +134,7 @@ impl RowForm {
     fn data_type(self) -> &'static str {
         match self {
             Self::Kd => "kd",
+            Self::KdIds => "kd-ids",
             Self::PosNegs | Self::Passages => "posnegs",
         }
     }
@@ -125,7 +150,7 @@ impl RowForm {
             let mut required = form.required_columns().iter();
             required.all(|key| found.contains(key)) && form.data_type() != self.data_type()
         };
-        let other = [Self::Kd, Self::PosNegs, Self::Passages]
+        let other = [Self::KdIds, Self::Kd, Self::PosNegs, Self::Passages]
             .into_iter()
             .find(fits);
         let advice = other.map_or_else(String::new, |form| {
@@ -274,12 +299,37 @@ impl Dataset {
     }
 
     /// Gives the memory of rows read so far back to the system.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         match self {
             Self::JsonLines(lines) => lines.release(),
             Self::Hf(dataset) => dataset.release(),
         }
     }
+}
+
+/// An id, which may be a text or a number.
+pub(crate) fn id_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+/// Pairs a kd-ids row's ids with its documents; `None` where an id is null.
+pub(crate) fn check_ids(
+    docs: usize,
+    query: Option<String>,
+    ids: Option<Vec<Option<String>>>,
+) -> Result<Option<RowIds>, String> {
+    let (Some(query), Some(ids)) = (query, ids) else {
+        return Ok(None);
+    };
+    if ids.len() != docs {
+        return Err(format!("{docs} docs but {} d_ids", ids.len()));
+    }
+    let docs: Option<Vec<String>> = ids.into_iter().collect();
+    Ok(docs.map(|docs| RowIds { query, docs }))
 }
 
 /// Checks a kd row's scores against its documents and turns them into float32.

@@ -221,6 +221,7 @@ impl HfDataset {
         };
         let converted = match form {
             RowForm::Kd => columns.kd_row(offset),
+            RowForm::KdIds => columns.kd_ids_row(offset),
             RowForm::PosNegs => columns.pos_negs_row(offset),
             RowForm::Passages => columns.passages_row(offset),
         };

@@ -129,6 +129,7 @@ impl JsonLines {
         let line = self.line(row)?;
         let parsed = match form {
             RowForm::Kd => serde_json::from_str(line).map(KdLine::into_row),
+            RowForm::KdIds => serde_json::from_str(line).map(KdLine::into_row_with_ids),
             RowForm::PosNegs => {
                 serde_json::from_str(line).map(|line: PosNegsLine| Ok(line.into_row()))
             }
@@ -137,8 +138,8 @@ impl JsonLines {
             }
         };
         match parsed {
-            Ok(converted) => converted.map_err(|reason| self.error(row, reason)),
-            Err(error) => Err(self.parse_error(row, form, &error)),
+            Ok(converted) => converted.map_err(|reason| self.form_error(row, form, reason)),
+            Err(error) => Err(self.form_error(row, form, describe(&error))),
         }
     }
 
@@ -187,8 +188,8 @@ impl JsonLines {
         }
     }
 
-    /// A missing key is told with the keys that are there; anything else as the parser says it.
-    fn parse_error(&self, row: usize, form: RowForm, error: &serde_json::Error) -> DatasetError {
+    /// A missing key is told with the keys that are there; anything else as `reason` says it.
+    fn form_error(&self, row: usize, form: RowForm, reason: String) -> DatasetError {
         let keys = self.row(row).ok();
         let missing = keys.as_ref().and_then(|keys| {
             let mut required = form.required_columns().iter();
@@ -198,7 +199,7 @@ impl JsonLines {
             (Some(missing), Some(keys)) => {
                 form.wrong_columns(missing, keys.keys().map(String::as_str))
             }
-            _ => describe(error),
+            _ => reason,
         };
         self.error(row, reason)
     }
@@ -332,6 +333,51 @@ mod tests {
             "{}",
             message(4)
         );
+    }
+
+    #[test]
+    fn reads_ids_as_texts_or_numbers() {
+        let rows = concat!(
+            r#"{"query": "q", "docs": ["a", "b"], "q_id": 7, "d_ids": ["x", 12], "scores": [1, 2]}"#,
+            "\n",
+            r#"{"query": "q", "docs": ["a"], "q_id": null, "d_ids": [1]}"#,
+            "\n",
+            r#"{"query": "q", "docs": ["a"], "q_id": 1, "d_ids": [null]}"#,
+        );
+        let lines = open(rows, "ids.jsonl");
+        let row = lines.train_row(0, RowForm::KdIds).unwrap().unwrap();
+        let ids = row.ids.unwrap();
+        assert_eq!(
+            (ids.query.as_str(), ids.docs),
+            ("7", vec!["x".to_owned(), "12".to_owned()])
+        );
+        assert_eq!(lines.train_row(1, RowForm::KdIds).unwrap(), None);
+        assert_eq!(lines.train_row(2, RowForm::KdIds).unwrap(), None);
+        assert_eq!(lines.train_row(0, RowForm::Kd).unwrap().unwrap().ids, None);
+        for (line, expected) in [
+            (
+                r#"{"query": "q", "docs": ["a"], "d_ids": [1]}"#,
+                "ids.jsonl:1: no `q_id`, which data_type: kd-ids needs; there are: d_ids, docs, query; this is \
+                 data_type: kd",
+            ),
+            (
+                r#"{"query": "q", "docs": ["a"], "q_id": 1, "d_ids": [1, 2]}"#,
+                "ids.jsonl:1: 1 docs but 2 d_ids",
+            ),
+            (
+                r#"{"query": "q", "docs": ["a"], "q_id": [], "d_ids": [1]}"#,
+                "`q_id`: expected a text or a number",
+            ),
+            (
+                r#"{"query": "q", "docs": ["a"], "q_id": 1, "d_ids": 2}"#,
+                "`d_ids`: expected a list of texts or numbers",
+            ),
+        ] {
+            let lines = open(line, "ids.jsonl");
+            let error = lines.train_row(0, RowForm::KdIds).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod beir;
 mod column_type;
 pub mod convert;
 pub mod dataset;
+pub mod dense_vectors;
 pub mod hf_dataset;
 pub mod hub;
 pub mod idf;
@@ -28,7 +29,8 @@ pub mod tokenize;
 pub mod train_data;
 
 pub use batch::{BatchLimit, TokenBatch, bucket};
-pub use dataset::{Dataset, DatasetError};
+pub use dataset::{Dataset, DatasetError, RowForm, RowIds, TrainRow};
+pub use dense_vectors::DenseVectors;
 pub use hub::{Hub, HubError};
 pub use idf::{DocumentFrequencies, Idf, IdfCoverage, IdfError};
 pub use passages::Passages;

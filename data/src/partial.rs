@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::convert::{self, ConvertError};
 use crate::output::{AtomicFile, OutputError};
 
 /// Lines being written to `OUTPUT.partial-FINGERPRINT`, locked against a second writer. Only whole chunks of them are
@@ -108,6 +109,23 @@ impl PartialFile {
         fs::remove_file(&path).map_err(error)
     }
 
+    /// As [`Self::finish`], in whatever form the output's name asks for (see [`convert::convert`]).
+    ///
+    /// # Errors
+    /// [`ConvertError`] when the lines have no place in that form, or the system refuses.
+    pub fn finish_as_dataset(mut self, output: &Path) -> Result<(), ConvertError> {
+        if convert::is_json_lines(output) {
+            return Ok(self.finish(output)?);
+        }
+        let error = |cause| OutputError::Write {
+            path: self.path.clone(),
+            cause,
+        };
+        self.file.flush().map_err(error)?;
+        convert::convert(&self.path, output, &mut || ())?;
+        Ok(self.remove()?)
+    }
+
     /// Deletes the file.
     ///
     /// # Errors
@@ -199,5 +217,22 @@ mod tests {
             );
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn the_name_of_the_output_decides_about_its_form() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.jsonl", "a.jsonl.zst", "a.parquet", "folder"] {
+            let output = dir.path().join(name);
+            let (_, mut partial) = kept(&output, 1);
+            partial.write_all(b"{\"a\": 1}\n{\"a\": 2}\n").unwrap();
+            partial.finish_as_dataset(&output).unwrap();
+            let dataset = crate::Dataset::open(&output).unwrap();
+            assert_eq!(
+                (dataset.len(), &dataset.row(1).unwrap()["a"]),
+                (2, &2.into())
+            );
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
     }
 }

@@ -14,11 +14,10 @@ mod wordpiece;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::Value;
 use thiserror::Error;
 
 use crate::beir::BeirError;
-use crate::dataset::DatasetError;
+use crate::dataset::{DatasetError, id_text};
 use crate::output::OutputError;
 
 pub use collection::{CollectionCounts, collection};
@@ -47,15 +46,6 @@ struct PosNegsRow<'a> {
 impl PosNegsRow<'_> {
     fn line(&self) -> String {
         serde_json::to_string(self).expect("texts have a form in JSON")
-    }
-}
-
-/// An id, which may be a text or a number.
-fn id_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(id) => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
-        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use configs::{DataConfig, TrainSource};
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::dataset::{Dataset, DatasetError, RowForm, TrainRow};
+use crate::dataset::{Dataset, DatasetError, RowForm, RowIds, TrainRow};
 use crate::sample::GroupId;
 use grouping::Grouping;
 
@@ -72,6 +72,8 @@ pub struct TrainGroup {
     pub docs: Vec<String>,
     /// The teacher's scores of the documents, unscaled, where the data has any.
     pub scores: Option<Vec<f32>>,
+    /// What the texts are called, where the data is kd-ids.
+    pub ids: Option<RowIds>,
 }
 
 /// What became of the rows of a data set.

@@ -70,9 +70,9 @@ fn recipes() {
             vec!["choice.yaml:", "wavy", "linear"],
         ),
         (
-            "teachers.yaml",
+            "kwargs.yaml",
             format!("{good}kd_ensemble_teacher_kwargs: {{types: [dense]}}\n"),
-            vec!["kd_ensemble_teacher_kwargs"],
+            vec!["kwargs.yaml:", "kd_ensemble_teacher_kwargs.model_ids"],
         ),
         (
             "no-model.yaml",

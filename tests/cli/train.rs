@@ -187,7 +187,7 @@ fn an_output_dir_is_not_used_twice() {
 
 /// Sends a signal to a process.
 #[cfg(unix)]
-fn signal(name: &str, id: u32) {
+pub fn signal(name: &str, id: u32) {
     let status = Command::new("kill")
         .args([format!("-{name}"), id.to_string()])
         .status();

@@ -6,6 +6,7 @@ use super::world::World;
 /// Every command, without arguments.
 const COMMANDS: &[&str] = &[
     "train",
+    "train score",
     "data idf",
     "data convert",
     "data inspect",
@@ -103,6 +104,7 @@ fn quiet_commands_say_nothing() {
         "data convert --input kd.jsonl --output kd",
         "data dedup --input posnegs.jsonl --output unique.jsonl --near",
         "data tokenizer --corpus beir/corpus.jsonl --vocab-size 200 --output tokenizer",
+        "train score --teachers teachers.yaml --input posnegs.jsonl --output scored.jsonl",
         "train train.yaml --set max_steps=4",
     ] {
         let outcome = world.command(&format!("{line} --quiet")).run();
@@ -141,6 +143,7 @@ fn readers_that_stop_early() {
         "eval bm25 --data beir",
         "data inspect kd.jsonl",
         "model inspect model",
+        "train score --teachers teachers.yaml --input kd.jsonl --output -",
     ] {
         let outcome = world.command(line).run_unread();
         assert!(

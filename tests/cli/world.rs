@@ -17,7 +17,8 @@ pub struct World {
 }
 
 impl World {
-    /// `model/` (inference-free), `beir/`, `vectors.jsonl`, `run.trec`, `kd.jsonl`, `posnegs.jsonl`, `train.yaml`.
+    /// `model/` (inference-free), `beir/`, `vectors.jsonl`, `run.trec`, `kd.jsonl`, `posnegs.jsonl`, `train.yaml`,
+    /// `teachers.yaml`.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let world = Self { dir };
@@ -150,6 +151,7 @@ impl World {
         });
         self.write_lines("posnegs.jsonl", &posnegs.collect::<Vec<_>>());
         self.write("train.yaml", TRAIN);
+        self.write("teachers.yaml", TEACHERS);
     }
 }
 
@@ -181,6 +183,14 @@ warmup_steps: 2
 logging_steps: 1
 save_steps: 2
 seed: 7
+";
+
+/// The model as it is, and the corpus.
+const TEACHERS: &str = "\
+teachers:
+- {type: sparse, model: model, activation_type: relu}
+- {type: bm25, corpus: beir, weight: 2}
+score_scale: 10
 ";
 
 /// Title and text.

@@ -40,7 +40,7 @@ fn expected_group(group: &Value, kind: DataKind) -> TrainGroup {
     let query = text(&group[0]).to_owned();
     let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
     match kind {
-        DataKind::Kd => TrainGroup {
+        DataKind::Kd | DataKind::KdIds => TrainGroup {
             query,
             docs: owned(texts(&group[1])),
             scores: Some(
@@ -49,11 +49,13 @@ fn expected_group(group: &Value, kind: DataKind) -> TrainGroup {
                     .map(|score| number(score) as f32)
                     .collect(),
             ),
+            ids: None,
         },
         DataKind::PosNegs => TrainGroup {
             query,
             docs: owned([vec![text(&group[1])], texts(&group[2])].concat()),
             scores: None,
+            ids: None,
         },
     }
 }
@@ -166,6 +168,7 @@ fn kd_groups(rows: &[Value], docs_per_query: usize) -> Vec<TrainGroup> {
                 docs: members().map(|doc| text(&docs[doc]).to_owned()).collect(),
                 scores: scores
                     .map(|scores| members().map(|doc| number(&scores[doc]) as f32).collect()),
+                ids: None,
             });
         }
     }

@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use configs::Preprocess;
 use data::mlm::MlmError;
-use data::{GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, preprocess};
+use data::{
+    GroupId, TokenBatch, TokenizeError, Tokenizer, TrainData, TrainDataError, TrainGroup,
+    preprocess,
+};
 use model::TokenTensors;
+
+use crate::teacher::{OnlineTeachers, TeacherError};
 
 /// Why a batch cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +25,13 @@ pub enum BatchError {
     /// A text cannot be tokenized.
     #[error(transparent)]
     Tokenize(#[from] TokenizeError),
+    /// The teachers give no scores.
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
     /// A loss learns from scores that the data lacks.
     #[error(
-        "{}: no teacher scores for the query {query:?}, and kldiv and marginmse learn from them: add a scores column, \
-         or use loss_types: [infonce]",
+        "{}: no teacher scores for the query {query:?}, and kldiv and marginmse learn from them: add a scores column \
+         (`ellzero-train score`), name teachers in kd_ensemble_teacher_kwargs, or use loss_types: [infonce]",
         path.display()
     )]
     NoScores {
@@ -42,7 +50,8 @@ pub struct TokenizedBatch {
     pub queries: TokenBatch,
     /// Special tokens included; the same number for each query.
     pub documents: TokenBatch,
-    /// Teacher scores, one per document, as the data has them.
+    /// Teacher scores, one per candidate, row by row: of a query's own documents as the data or the teachers have them,
+    /// or of all documents of the batch.
     pub scores: Option<Vec<f32>>,
 }
 
@@ -58,6 +67,10 @@ pub struct BatchMaker<'a> {
     pub max_seq_len: usize,
     /// Whether a loss needs teacher scores.
     pub needs_scores: bool,
+    /// Who gives them, instead of the data.
+    pub teachers: Option<&'a OnlineTeachers>,
+    /// Whether every document of the batch is a candidate of every query.
+    pub in_batch: bool,
 }
 
 impl BatchMaker<'_> {
@@ -65,29 +78,41 @@ impl BatchMaker<'_> {
     ///
     /// # Errors
     ///
-    /// If a group cannot be read or tokenized, or lacks the scores that a loss needs.
-    pub fn make(&self, groups: &[GroupId]) -> Result<TokenizedBatch, BatchError> {
-        let (mut queries, mut documents, mut scores) = (Vec::new(), Vec::new(), Vec::new());
-        for &id in groups {
-            let group = self.data.group(id)?;
-            match group.scores {
-                Some(own) => scores.extend(own),
-                None if self.needs_scores => {
-                    return Err(BatchError::NoScores {
-                        path: self.data.sets()[id.set].path().to_path_buf(),
-                        query: group.query.chars().take(80).collect(),
-                    });
-                }
-                None => {}
-            }
+    /// If a group cannot be read, tokenized or scored, or lacks the scores that a loss needs.
+    pub fn make(&self, ids: &[GroupId]) -> Result<TokenizedBatch, BatchError> {
+        let groups = ids.iter().map(|&id| self.data.group(id));
+        let groups: Vec<TrainGroup> = groups.collect::<Result<_, _>>()?;
+        let scores = match (self.needs_scores, self.teachers) {
+            (false, _) => None,
+            (true, Some(teachers)) => Some(teachers.scores(&groups, self.in_batch)?),
+            (true, None) => Some(self.stored_scores(ids, &groups)?),
+        };
+        let (mut queries, mut documents) = (Vec::new(), Vec::new());
+        for group in groups {
             queries.push(group.query);
             documents.extend(group.docs);
         }
         Ok(TokenizedBatch {
             queries: self.tokenize(&queries)?,
             documents: self.tokenize(&documents)?,
-            scores: self.needs_scores.then_some(scores),
+            scores,
         })
+    }
+
+    fn stored_scores(
+        &self,
+        ids: &[GroupId],
+        groups: &[TrainGroup],
+    ) -> Result<Vec<f32>, BatchError> {
+        let mut scores = Vec::new();
+        for (id, group) in ids.iter().zip(groups) {
+            let own = group.scores.as_ref().ok_or_else(|| BatchError::NoScores {
+                path: self.data.sets()[id.set].path().to_path_buf(),
+                query: group.query.chars().take(80).collect(),
+            })?;
+            scores.extend(own);
+        }
+        Ok(scores)
     }
 
     fn tokenize(&self, texts: &[String]) -> Result<TokenBatch, TokenizeError> {
@@ -154,7 +179,8 @@ pub struct Batch {
     pub queries: Queries,
     /// One row per document, in group order.
     pub documents: TokenTensors,
-    /// Teacher scores times the score scale: `[queries, documents per query]`.
+    /// Teacher scores times the score scale: `[queries, documents per query]`, or `[queries, documents]` where all of
+    /// the batch are candidates.
     pub teacher: Option<Tensor<2>>,
 }
 

@@ -1,5 +1,7 @@
 //! The command line of `ellzero-train`.
 
+mod score;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
 use configs::LoadedConfig;
 use data::Hub;
 use model::device::{DeviceChoice, select};
@@ -28,12 +30,20 @@ const QUICKSTART: &str = "configs/quickstart.yaml";
 const EXAMPLES: &str = "Examples:
   ellzero-train
   ellzero-train configs/scifact.yaml --set max_steps=100 --set output_dir=outputs/short
-  ellzero-train configs/scifact.yaml --resume";
+  ellzero-train configs/scifact.yaml --resume
+  ellzero-train score --help";
 
 /// Train an inference-free sparse retriever.
 #[derive(Debug, Parser)]
-#[command(name = "ellzero-train", version, after_help = EXAMPLES)]
+#[command(
+    name = "ellzero-train",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Recipe [default: configs/quickstart.yaml, which needs nothing but this repository]
     config: Option<PathBuf>,
     /// Change one key of the recipe; may be repeated
@@ -45,6 +55,19 @@ pub struct Arguments {
     /// Check config, data, model and memory; run nothing, write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add the scores of teachers to training data; a killed run continues where it stopped
+    Score(score::ScoreArguments),
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct CommonArguments {
     /// Device that computes
     #[arg(
         long,
@@ -60,23 +83,38 @@ pub struct Arguments {
     quiet: bool,
 }
 
+impl CommonArguments {
+    fn start_threads(&self) -> Result<()> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().context("cannot start the threads")?;
+        }
+        Ok(())
+    }
+}
+
 /// Carries out the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(threads) = arguments.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global().context("cannot start the threads")?;
+    match &arguments.command {
+        Some(Command::Score(arguments)) => arguments.run(),
+        None => run_recipe(arguments),
     }
+}
+
+fn run_recipe(arguments: &Arguments) -> Result<ExitCode> {
+    let common = &arguments.common;
+    common.start_threads()?;
     let (path, loaded) = load_config(arguments)?;
     let LoadedConfig { config, warnings } = loaded;
-    let progress = Progress::new(arguments.quiet);
-    let logging = Logging::start(&config.run.log_level, arguments.quiet, progress.bar());
+    let progress = Progress::new(common.quiet);
+    let logging = Logging::start(&config.run.log_level, common.quiet, progress.bar());
     warnings.iter().for_each(|warning| warn!("{warning}"));
 
     let dir = RunDir::new(&config.run.output_dir);
     let start = Start::of(&config);
     let checkpoint = dir.check(start)?;
-    let device = select(arguments.device)?;
-    let fetched = fetch(&config, &Hub::for_command_line(arguments.quiet))?;
+    let device = select(common.device)?;
+    let fetched = fetch(&config, &Hub::for_command_line(common.quiet))?;
     fetched.notes.iter().for_each(|note| info!("{note}"));
     let (setup, state) = Setup::load(&fetched.local, &device, checkpoint.as_deref())?;
     setup.notes.iter().for_each(|note| info!("{note}"));
@@ -135,7 +173,9 @@ fn train_and_report(
     dir: &RunDir,
     mut progress: Progress,
 ) -> Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(
+        "finishing this step and writing a checkpoint; once more to abort without one",
+    )?;
     progress.begin(state.step, setup.total_steps);
     let outcome = train(&setup, state, dir, &stop, &mut progress);
     progress.end();
@@ -202,15 +242,15 @@ fn report_guesses(setup: &Setup, dir: &RunDir, after: Option<MaskedLmScore>) -> 
     Ok(table::render_guesses(&title, &rows))
 }
 
-/// Becomes true with the first Ctrl-C (or SIGTERM); the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+/// Becomes true with the first Ctrl-C (or SIGTERM), which is answered with `message`; the second ends the process.
+fn stop_on_signal(message: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        warn!("finishing this step and writing a checkpoint; once more to abort without one");
+        warn!("{message}");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)

@@ -29,6 +29,9 @@ pub enum TrainError {
     /// A batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// A teacher.
+    #[error(transparent)]
+    Teacher(#[from] crate::teacher::TeacherError),
     /// The evaluation data.
     #[error(transparent)]
     Beir(#[from] data::beir::BeirError),

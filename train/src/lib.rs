@@ -2,8 +2,8 @@
 //!
 //! [`fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`task`] its data, [`trainer`]
 //! is the loop, [`step`] what it differentiates ([`masked_lm`] where that is no ranking), [`loss`] the objective,
-//! [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`] what
-//! is left on the disk. The library never prints: an [`Observer`] is told what happens.
+//! [`teacher`] who it learns from, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`]
+//! what is left on the disk. The library never prints: an [`Observer`] is told what happens.
 
 mod ahead;
 pub mod batch;
@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod setup;
 pub mod step;
 pub mod task;
+pub mod teacher;
 pub mod trainer;
 
 pub use error::TrainError;

@@ -134,7 +134,7 @@ impl Observer for Progress {
 }
 
 /// `1:02:03`, or `2:03` under an hour.
-fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {

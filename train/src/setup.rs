@@ -21,6 +21,7 @@ use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
 use crate::step::Trainable;
 use crate::task::{Feed, TaskData};
+use crate::teacher::{self, OnlineTeachers};
 use checks::{check_sizes, check_unchanged};
 
 /// What stays the same from the first step of a run to the last.
@@ -39,6 +40,8 @@ pub struct Setup {
     pub initial_idf: Option<Idf>,
     /// What it learns from.
     pub data: TaskData,
+    /// Who scores it, where the data does not.
+    pub teachers: Option<OnlineTeachers>,
     /// Batches in one pass over the data.
     pub batches_per_epoch: usize,
     /// What to evaluate rankings on.
@@ -91,7 +94,7 @@ impl Setup {
         let data = TaskData::open(config, &tokenizer)?;
         let run = &config.run;
         let sampler = BatchSampler::new(
-            &data.feed(config, &tokenizer).sizes(),
+            &data.feed(config, &tokenizer, None).sizes(),
             run.batch_queries,
             run.drop_last,
             run.data_seed,
@@ -104,6 +107,7 @@ impl Setup {
             parameters: 0,
             initial_idf,
             data,
+            teachers: None,
             batches_per_epoch: sampler.batches_per_epoch(),
             eval_sets,
             eval_texts,
@@ -111,11 +115,24 @@ impl Setup {
             notes: Vec::new(),
             warnings: precision_warning(config).into_iter().collect(),
         };
+        setup.load_teachers(device)?;
         setup.feed().check()?;
         setup.notes.extend(setup.data.notes());
         let state = setup.load_state(sampler, checkpoint)?;
         setup.parameters = state.trainable.num_params();
         Ok((setup, state))
+    }
+
+    fn load_teachers(&mut self, device: &Device) -> Result<(), TrainError> {
+        if let Some(config) = &self.config.teachers {
+            let (ensemble, notes) = teacher::load(config, device)?;
+            let names: Vec<&str> = ensemble.names().collect();
+            self.notes
+                .push(format!("scores come from {}", names.join(", ")));
+            self.warnings.extend(notes);
+            self.teachers = Some(OnlineTeachers::new(ensemble));
+        }
+        Ok(())
     }
 
     fn load_state(
@@ -177,7 +194,8 @@ impl Setup {
 
     /// Makes the run's batches.
     pub fn feed(&self) -> Feed<'_> {
-        self.data.feed(&self.config, &self.tokenizer)
+        let teachers = self.teachers.as_ref();
+        self.data.feed(&self.config, &self.tokenizer, teachers)
     }
 
     /// The learning rate of the run.

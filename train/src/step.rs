@@ -104,7 +104,7 @@ impl Objective {
     ///
     /// # Shapes
     ///
-    /// - documents: `[B * n, V]`, teacher: `[B, n]`
+    /// - documents: `[B * n, V]`, teacher: `[B, n]`, or `[B, B * n]` with in-batch negatives
     pub fn loss(
         &self,
         queries: QueryVectors,

@@ -3,12 +3,13 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use configs::{RankingLoss, Task, TrainConfig};
+use configs::{Task, TrainConfig};
 use data::{GroupId, Tokenizer, TrainData};
 
 use crate::batch::{BatchError, BatchMaker};
 use crate::error::TrainError;
 use crate::masked_lm::{MaskedBatchMaker, MaskedLmData};
+use crate::teacher::OnlineTeachers;
 
 /// What a run learns from.
 pub enum TaskData {
@@ -39,16 +40,22 @@ impl TaskData {
         }
     }
 
-    /// What makes batches of them.
-    pub fn feed<'a>(&'a self, config: &TrainConfig, tokenizer: &'a Tokenizer) -> Feed<'a> {
+    /// What makes batches of them; `teachers` score groups.
+    pub fn feed<'a>(
+        &'a self,
+        config: &TrainConfig,
+        tokenizer: &'a Tokenizer,
+        teachers: Option<&'a OnlineTeachers>,
+    ) -> Feed<'a> {
         match self {
             Self::Ranking(data) => Feed::Ranking(BatchMaker {
                 data,
                 tokenizer,
                 preprocess: config.model.preprocess,
                 max_seq_len: config.data.max_seq_len,
-                needs_scores: (config.loss.ranking.iter())
-                    .any(|loss| *loss != RankingLoss::InfoNce),
+                needs_scores: config.loss.needs_scores().is_some(),
+                teachers,
+                in_batch: config.loss.in_batch_negatives,
             }),
             Self::MaskedLm(data) => Feed::MaskedLm(MaskedBatchMaker {
                 sequences: data.sequences(config, tokenizer),

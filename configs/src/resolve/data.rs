@@ -30,6 +30,7 @@ pub(super) fn read(
         source: source(raw)?,
         kind: match data_type {
             DataType::Kd | DataType::Mlm => DataKind::Kd,
+            DataType::KdIds => DataKind::KdIds,
             DataType::PosNegs => DataKind::PosNegs,
         },
         docs_per_query: docs_per_query(raw, data_type)?,
@@ -73,7 +74,7 @@ fn docs_per_query(raw: &RawConfig, data_type: DataType) -> Result<usize, ConfigE
     let sampled = raw.sample_num_one_query.unwrap_or(SAMPLE_NUM_ONE_QUERY);
     let (least, docs, reason) = match data_type {
         DataType::Mlm => return Ok(1),
-        DataType::Kd => (
+        DataType::Kd | DataType::KdIds => (
             2,
             sampled,
             "expected 2 or more: a query's documents are compared with each other",
@@ -95,7 +96,7 @@ pub(super) fn write(data: &DataConfig, raw: &mut RawConfig) {
     }
     raw.data_type = Some(data.kind.label().to_owned());
     raw.sample_num_one_query = Some(match data.kind {
-        DataKind::Kd => data.docs_per_query,
+        DataKind::Kd | DataKind::KdIds => data.docs_per_query,
         DataKind::PosNegs => data.docs_per_query - 1,
     });
     raw.max_seq_length = Some(data.max_seq_len);

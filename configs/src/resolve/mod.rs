@@ -6,13 +6,14 @@ mod model;
 mod optimizer;
 mod run;
 mod task;
+mod teachers;
 
+use crate::LoadedConfig;
 use crate::choice::Choice;
 use crate::error::ConfigError;
 use crate::foreign;
 use crate::raw::RawConfig;
 use crate::resolved::{Task, TrainConfig};
-use crate::{DataKind, LoadedConfig};
 use task::DataType;
 
 impl RawConfig {
@@ -26,11 +27,15 @@ impl RawConfig {
         let data_type = choice(self, "data_type", self.data_type.as_ref(), default)?;
         let task = task::read(self, data_type, &mut warnings)?;
         let raw = &task::used_keys(self, data_type);
+        let model = model::read(raw, data_type, &mut warnings)?;
+        let data = data::read(raw, data_type, &mut warnings)?;
+        let loss = loss::read(raw, &mut warnings)?;
         let config = TrainConfig {
             task,
-            model: model::read(raw, data_type, &mut warnings)?,
-            data: data::read(raw, data_type, &mut warnings)?,
-            loss: loss::read(raw, &mut warnings)?,
+            model,
+            teachers: teachers::read(raw, &data, &loss, &mut warnings)?,
+            data,
+            loss,
             optimizer: optimizer::read(raw, &mut warnings)?,
             run: run::read(raw, data_type, &mut warnings)?,
         };
@@ -40,19 +45,22 @@ impl RawConfig {
         Ok(LoadedConfig { config, warnings })
     }
 
-    /// Losses that learn from teacher scores need data that has them, for every document they compare.
+    /// Losses that learn from teacher scores need teachers, or data that has scores for every document they compare.
     fn check_scores(&self, config: &TrainConfig) -> Result<(), ConfigError> {
-        let needs_scores = |loss: &&_| **loss != crate::RankingLoss::InfoNce;
-        let Some(loss) = config.loss.ranking.iter().find(needs_scores) else {
+        let Some(loss) = config.loss.needs_scores() else {
             return Ok(());
         };
+        if config.teachers.is_some() {
+            return Ok(());
+        }
         let loss = loss.label();
-        if config.data.kind != DataKind::Kd {
+        if !config.data.kind.is_kd() {
             return Err(self.refused(
                 "loss_types",
                 format!(
-                    "{loss} learns from teacher scores, which data_type {} has none of; \
-                     use data_type: kd with a scores column, or loss_types: [infonce]",
+                    "{loss} learns from teacher scores, which data_type {} has none of; use data_type: kd with a \
+                     scores column (`ellzero-train score` adds one), name teachers in kd_ensemble_teacher_kwargs, or \
+                     use loss_types: [infonce]",
                     config.data.kind.label()
                 ),
             ));
@@ -62,7 +70,8 @@ impl RawConfig {
                 "use_in_batch_negatives",
                 format!(
                     "{loss} would need teacher scores for the documents of other queries, and a kd file has only \
-                     those of a query's own; set it to false, or use loss_types: [infonce]"
+                     those of a query's own; set it to false, name teachers in kd_ensemble_teacher_kwargs, or use \
+                     loss_types: [infonce]"
                 ),
             ));
         }
@@ -77,6 +86,7 @@ impl From<&TrainConfig> for RawConfig {
         model::write(&config.model, &mut raw);
         data::write(&config.data, &mut raw);
         loss::write(&config.loss, &mut raw);
+        teachers::write(config.teachers.as_ref(), &mut raw);
         optimizer::write(&config.optimizer, &mut raw);
         run::write(&config.run, &mut raw);
         task::write(&config.task, &mut raw);
@@ -107,12 +117,6 @@ fn choice<T: Choice>(
 fn unsupported_value(key: &str, name: &str) -> Option<&'static str> {
     const EPOCHS: &str = "checkpoints and evaluations are counted in steps; use steps";
     const VALUES: &[(&str, &str, &str)] = &[
-        (
-            "data_type",
-            "kd-ids",
-            "teacher vectors are not looked up by id in this version; \
-             write their scores into the rows ({\"query\", \"docs\", \"scores\"}) and use kd",
-        ),
         (
             "loss_types",
             "mlm",

@@ -13,6 +13,7 @@ const PROBABILITY: f64 = 0.15;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DataType {
     Kd,
+    KdIds,
     PosNegs,
     Mlm,
 }
@@ -20,6 +21,7 @@ pub(super) enum DataType {
 impl Choice for DataType {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("kd", Self::Kd),
+        ("kd-ids", Self::KdIds),
         ("posnegs", Self::PosNegs),
         ("mlm", Self::Mlm),
     ];
@@ -45,6 +47,7 @@ const RANKING_KEYS: &[&str] = &[
     "sample_num_one_query",
     "first_rank_thresh",
     "swap_times",
+    "kd_ensemble_teacher_kwargs",
     "loss_types",
     "ranking_loss_weight",
     "use_in_batch_negatives",
@@ -129,7 +132,7 @@ fn refuse_ranking(raw: &RawConfig) -> Result<(), ConfigError> {
 
 fn unused_keys(data_type: DataType) -> &'static [&'static str] {
     match data_type {
-        DataType::Kd | DataType::PosNegs => MLM_KEYS,
+        DataType::Kd | DataType::KdIds | DataType::PosNegs => MLM_KEYS,
         DataType::Mlm => RANKING_KEYS,
     }
 }

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
+use serde_json::Value;
 
 use super::cells;
 use crate::beir;
-use crate::dataset::{RowForm, TrainRow, check_scores, no_text};
+use crate::dataset::{RowForm, TrainRow, check_ids, check_scores, id_text, no_text};
 
 /// The columns of a record batch, by their meaning in training data.
 pub(super) struct Columns<'a> {
@@ -39,7 +40,45 @@ impl<'a> Columns<'a> {
             positives: 0,
             scores: scores.transpose()?,
             first_rank: first_rank.map(|rank| rank.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
+            ids: None,
         }))
+    }
+
+    /// A kd-ids row; `None` when a text, a score or an id of it is null.
+    pub(super) fn kd_ids_row(&self, row: usize) -> Result<Option<TrainRow<'a>>, String> {
+        let query = cells::json(self.column("q_id")?, row)?;
+        let docs = cells::json(self.column("d_ids")?, row)?;
+        let query = match query {
+            Value::Null => None,
+            id => Some(id_text(&id).ok_or_else(|| self.wrong_ids("q_id", "texts or numbers"))?),
+        };
+        let docs = match docs {
+            Value::Null => None,
+            Value::Array(ids) => Some(
+                ids.iter()
+                    .map(|id| match id {
+                        Value::Null => Ok(None),
+                        id => match id_text(id) {
+                            Some(id) => Ok(Some(id)),
+                            None => Err(self.wrong_ids("d_ids", "lists of texts or numbers")),
+                        },
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            _ => return Err(self.wrong_ids("d_ids", "lists of texts or numbers")),
+        };
+        let Some(mut row) = self.kd_row(row)? else {
+            return Ok(None);
+        };
+        row.ids = check_ids(row.docs.len(), query, docs)?;
+        Ok(row.ids.is_some().then_some(row))
+    }
+
+    fn wrong_ids(&self, name: &str, expected: &str) -> String {
+        let column = self.records.column_by_name(name);
+        let found = column.map(|column| column.data_type().to_string());
+        let found = found.unwrap_or_default();
+        format!("column `{name}` holds {found}, expected {expected}")
     }
 
     /// A posnegs row; `None` when a text of it is null.
@@ -56,6 +95,7 @@ impl<'a> Columns<'a> {
             positives: 1,
             scores: None,
             first_rank: None,
+            ids: None,
         }))
     }
 
@@ -73,6 +113,7 @@ impl<'a> Columns<'a> {
             docs: positive.into_iter().chain(negative).collect(),
             scores: None,
             first_rank: None,
+            ids: None,
         }))
     }
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::beir;
-use crate::dataset::{TrainRow, check_scores};
+use crate::dataset::{TrainRow, check_ids, check_scores, id_text};
 
 /// The keys of an object in their order, which a [`Map`] does not keep.
 pub(super) struct Keys(pub(super) Vec<String>);
@@ -50,6 +51,10 @@ pub(super) struct KdLine<'a> {
     #[serde(default, deserialize_with = "present")]
     scores: Option<Option<Vec<Option<f64>>>>,
     first_rank: Option<i64>,
+    #[serde(default, deserialize_with = "present")]
+    q_id: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    d_ids: Option<Value>,
 }
 
 /// A row of posnegs data.
@@ -124,7 +129,33 @@ impl<'a> KdLine<'a> {
             positives: 0,
             scores,
             first_rank: self.first_rank,
+            ids: None,
         }))
+    }
+
+    /// As [`Self::into_row`], with the ids; `None` when an id is null too.
+    pub(super) fn into_row_with_ids(mut self) -> Result<Option<TrainRow<'a>>, String> {
+        let query = match self.q_id.take() {
+            None => return Err("no `q_id`".to_owned()),
+            Some(Value::Null) => None,
+            Some(id) => Some(id_text(&id).ok_or("`q_id`: expected a text or a number")?),
+        };
+        let id = |id: &Value| match id {
+            Value::Null => Ok(None),
+            id => id_text(id)
+                .map(Some)
+                .ok_or("`d_ids`: expected texts or numbers"),
+        };
+        let docs = match self.d_ids.take() {
+            Some(Value::Null) => None,
+            Some(Value::Array(ids)) => Some(ids.iter().map(id).collect::<Result<_, _>>()?),
+            _ => return Err("`d_ids`: expected a list of texts or numbers".to_owned()),
+        };
+        let Some(mut row) = self.into_row()? else {
+            return Ok(None);
+        };
+        row.ids = check_ids(row.docs.len(), query, docs)?;
+        Ok(row.ids.is_some().then_some(row))
     }
 }
 
@@ -139,6 +170,7 @@ impl<'a> PosNegsLine<'a> {
             positives: 1,
             scores: None,
             first_rank: None,
+            ids: None,
         })
     }
 }
@@ -164,6 +196,7 @@ impl<'a> PassagesLine<'a> {
             positives,
             scores: None,
             first_rank: None,
+            ids: None,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use configs::DataKind;
 
 use super::TrainGroup;
-use crate::dataset::TrainRow;
+use crate::dataset::{RowIds, TrainRow};
 use crate::random::{Purpose, below, generator, shuffle};
 
 /// How rows are cut into groups.
@@ -23,7 +23,7 @@ impl Grouping {
     /// Number of groups of a row with `docs` documents, of which the first are its positives.
     pub(super) fn groups(&self, docs: usize, positives: usize) -> usize {
         match self.kind {
-            DataKind::Kd => docs / self.docs_per_query,
+            DataKind::Kd | DataKind::KdIds => docs / self.docs_per_query,
             DataKind::PosNegs if positives == 0 => 0,
             DataKind::PosNegs => (docs - positives) / (self.docs_per_query - 1),
         }
@@ -34,7 +34,7 @@ impl Grouping {
     /// its turn where there are several, and the `slot`-th run of negatives.
     fn positions(&self, docs: usize, positives: usize, row: usize, slot: usize) -> Vec<usize> {
         match self.kind {
-            DataKind::Kd => {
+            DataKind::Kd | DataKind::KdIds => {
                 let ranking = self.ranking(docs, row);
                 let step = self.groups(docs, positives);
                 let positions = (0..self.docs_per_query).map(|i| ranking[slot + i * step]);
@@ -77,6 +77,10 @@ impl Grouping {
             scores: row
                 .scores
                 .map(|scores| positions.iter().map(|&i| scores[i]).collect()),
+            ids: row.ids.map(|ids| RowIds {
+                query: ids.query,
+                docs: positions.iter().map(|&i| ids.docs[i].clone()).collect(),
+            }),
             query: row.query.into_owned(),
         }
     }
@@ -84,7 +88,10 @@ impl Grouping {
 
 #[cfg(test)]
 mod tests {
+    use configs::{DataConfig, TrainSource};
+
     use super::*;
+    use crate::{GroupId, TrainData};
 
     #[test]
     fn swapped_rankings_are_permutations_that_stay_the_same() {
@@ -102,6 +109,40 @@ mod tests {
             sorted.sort_unstable();
             assert_eq!(sorted, (0..20).collect::<Vec<_>>());
             assert_ne!(grouping(1000).ranking(20, 8), ranking);
+        }
+    }
+
+    #[test]
+    fn ids_go_with_their_documents_whatever_the_rows_are_stored_in() {
+        let rows = concat!(
+            r#"{"query": "q", "q_id": 9, "docs": ["a","b","c","d"], "d_ids": [1,2,3,4], "scores": [4,3,2,1]}"#,
+            "\n",
+            r#"{"query": "null", "q_id": 8, "docs": ["a","b"], "d_ids": [1,null], "scores": [4,3]}"#,
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let [lines, packed] = ["a.jsonl", "a.parquet"].map(|name| dir.path().join(name));
+        std::fs::write(&lines, rows).unwrap();
+        crate::convert::convert(&lines, &packed, &mut || ()).unwrap();
+        for path in [lines, packed] {
+            let config = DataConfig {
+                source: TrainSource::File(path),
+                kind: DataKind::KdIds,
+                docs_per_query: 2,
+                max_seq_len: 16,
+                eval_max_seq_len: 16,
+                first_rank_thresh: 5,
+                swap_times: 0,
+            };
+            let data = TrainData::open(&config).unwrap();
+            assert_eq!(data.len(), 2);
+            let second = data.group(GroupId { set: 0, group: 1 }).unwrap();
+            let ids = second.ids.unwrap();
+            assert_eq!(
+                (ids.query.as_str(), ids.docs.join(" ")),
+                ("9", "2 4".to_owned())
+            );
+            assert_eq!(second.scores, Some(vec![3.0, 1.0]));
+            assert_eq!(data.sets()[0].counts().null, 1);
         }
     }
 }

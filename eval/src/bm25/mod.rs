@@ -4,7 +4,7 @@ mod analyzer;
 
 use std::collections::BTreeMap;
 
-use data::beir::{BeirDir, BeirError};
+use data::beir::{BeirDir, BeirError, Document};
 use model::SparseVector;
 use model::sparse::SparseError;
 use rayon::prelude::*;
@@ -53,11 +53,22 @@ impl Bm25Encoder {
     ///
     /// If the collection cannot be read.
     pub fn fit(dir: &BeirDir, params: Bm25Params) -> Result<Self, BeirError> {
+        Self::fit_documents(dir.documents()?, params)
+    }
+
+    /// As [`Self::fit`], with the documents at hand.
+    ///
+    /// # Errors
+    ///
+    /// The first one among the documents.
+    pub fn fit_documents(
+        mut rows: impl Iterator<Item = Result<Document, BeirError>>,
+        params: Bm25Params,
+    ) -> Result<Self, BeirError> {
         let analyzer = Analyzer::default();
         let mut vocabulary = Vocabulary::default();
         let mut document_frequencies: Vec<u32> = Vec::new();
         let (mut documents, mut length) = (0, 0);
-        let mut rows = dir.documents()?;
         loop {
             let chunk: Vec<String> = rows
                 .by_ref()
