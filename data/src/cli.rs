@@ -59,7 +59,7 @@ struct IdfArgs {
     /// JSON lines {"_id" or "id", "title"?, "text"}; may end in .gz or .zst, or begin with hf://; - is standard input
     #[arg(long, value_name = "FILE")]
     corpus: PathBuf,
-    /// Model directory, Hub id (ORG/NAME[@REVISION]), or a tokenizer.json or vocab.txt
+    /// Model directory, Hub id (ORG/NAME, or ORG/NAME@REVISION), or a tokenizer.json or vocab.txt
     #[arg(long, value_name = "MODEL")]
     tokenizer: PathBuf,
     /// Where to write token -> weight; - is standard output
@@ -75,8 +75,8 @@ struct IdfArgs {
                         ellzero-data convert --input train-00000-of-00001.parquet --output train.jsonl"
 )]
 struct ConvertArgs {
-    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input); may begin with
-    /// hf://
+    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input); may begin
+    /// with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// A .jsonl file (.gz, .zst, - for standard output) or a .parquet file, or else a new directory

@@ -1,8 +1,8 @@
 //! The Hugging Face Hub: models and data sets by name, in the cache that Python's `huggingface_hub` uses too.
 //!
 //! A MODEL is a directory or `ORG/NAME[@REVISION]`; a data file may be `hf://datasets/ORG/NAME[@REVISION]/PATH`. Either
-//! becomes a path in the cache. What is there already is not downloaded again: of a branch or tag the server is asked for
-//! the commit, of a commit it is asked for nothing.
+//! becomes a path in the cache. What is there already is not downloaded again: of a branch or tag the server is asked
+//! for the commit, of a commit it is asked for nothing.
 //!
 //! The requests are made with `ureq`, since the crate `hf-hub` (1.0) begins every download anew, compares no checksum,
 //! and brings an asynchronous runtime and the Xet protocol along. Files on Xet storage come over plain HTTPS.
@@ -58,8 +58,8 @@ impl Hub {
         }
     }
 
-    /// The directory of a model, which is `model` itself where that exists (a file too), or else a snapshot of the Hub's
-    /// repository of that name.
+    /// The directory of a model, which is `model` itself where that exists (a file too), or else a snapshot of the
+    /// Hub's repository of that name.
     ///
     /// # Errors
     /// [`HubError`]: what was asked for, of whom, what they said and what to do.

@@ -37,7 +37,7 @@ enum Command {
                             ellzero-model inspect opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini"
     )]
     Inspect {
-        /// Model directory or Hub id (ORG/NAME[@REVISION])
+        /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
         model: PathBuf,
     },
     /// Write a model directory anew, for transformers and other readers
@@ -50,7 +50,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ExportArguments {
-    /// Model directory or Hub id (ORG/NAME[@REVISION])
+    /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
     model: PathBuf,
     /// Directory to create
     #[arg(long, value_name = "DIR")]

@@ -17,8 +17,8 @@ pub struct Fetched {
     pub notes: Vec<String>,
 }
 
-/// Replaces Hub ids (`ORG/NAME[@REVISION]`) and addresses (`hf://...`) in a recipe by paths, and downloads what is not in
-/// the cache. Paths stay as they are.
+/// Replaces Hub ids (`ORG/NAME[@REVISION]`) and addresses (`hf://...`) in a recipe by paths, and downloads what is not
+/// in the cache. Paths stay as they are.
 ///
 /// # Errors
 ///

@@ -14,8 +14,8 @@ use crate::progress::Progress;
 /// Put a BEIR directory together of documents, queries and judgements that are apart, as on the Hub
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  ellzero-data beir --data hf://datasets/BeIR/scifact --qrels hf://datasets/BeIR/scifact-qrels \
-                        --output beir/scifact"
+    after_help = "Example:\n  ellzero-data beir --data hf://datasets/BeIR/scifact \
+                        --qrels hf://datasets/BeIR/scifact-qrels --output beir/scifact"
 )]
 pub struct BeirArgs {
     /// Folder with corpus and queries, each a JSON lines file (.gz, .zst) or a Parquet file, or a folder of them; may

@@ -80,7 +80,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The answer to a request: a success, or where they are of use a redirection (of `HEAD`) or a refusal of the range.
+    /// The answer to a request: a success, or where they are of use a redirection (of `HEAD`) or a refused range.
     pub fn send(&self, request: &Request) -> Result<Response, HubError> {
         self.send_and(request, Ok)
     }

@@ -102,8 +102,8 @@ pub enum HubError {
     },
     /// The server has a fault, again and again.
     #[error(
-        "{asked}: {url} answers {status}{said}, {attempts} times; try again later, or see whether HF_ENDPOINT names the \
-         right server"
+        "{asked}: {url} answers {status}{said}, {attempts} times; try again later, or see whether HF_ENDPOINT names \
+         the right server"
     )]
     Server {
         /// What was asked for.

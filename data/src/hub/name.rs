@@ -113,8 +113,8 @@ impl Address {
         path.to_str().is_some_and(|text| text.starts_with(SCHEME))
     }
 
-    /// Reads `hf://datasets/ORG/NAME[@REVISION][/PATH]`, or without `datasets/` for the files of a model. A slash in the
-    /// revision is written `%2F`, except in the Hub's own `refs/pr/N` and `refs/convert/NAME`.
+    /// Reads `hf://datasets/ORG/NAME[@REVISION][/PATH]`, or without `datasets/` for the files of a model. A slash in
+    /// the revision is written `%2F`, except in the Hub's own `refs/pr/N` and `refs/convert/NAME`.
     ///
     /// # Errors
     /// [`HubError::Address`], saying what is wrong with it.

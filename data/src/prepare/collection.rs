@@ -1,5 +1,5 @@
-//! A BEIR directory put together of what is elsewhere: the Hub has documents and judgements in two repositories, and the
-//! documents as Parquet.
+//! A BEIR directory put together of what is elsewhere: the Hub has documents and judgements in two repositories, and
+//! the documents as Parquet.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

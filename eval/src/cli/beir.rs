@@ -55,7 +55,7 @@ enum Engine {
                         --output results"
 )]
 pub struct BeirArguments {
-    /// Model directory or Hub id (ORG/NAME[@REVISION])
+    /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]

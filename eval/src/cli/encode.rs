@@ -24,7 +24,7 @@ use super::{notice, positive};
                         --output vectors.jsonl.zst"
 )]
 pub struct EncodeArguments {
-    /// Model directory or Hub id (ORG/NAME[@REVISION])
+    /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
     #[arg(long)]
     model: PathBuf,
     /// JSON lines, plain, .gz, .zst, or - for standard input; may begin with hf://

@@ -17,7 +17,7 @@ use super::{notice, print};
                         --document \"Currently New York is rainy.\""
 )]
 pub struct ExplainArguments {
-    /// Model directory or Hub id (ORG/NAME[@REVISION])
+    /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
     #[arg(long)]
     model: PathBuf,
     /// Query text

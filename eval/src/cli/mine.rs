@@ -31,7 +31,7 @@ use super::{notice, positive};
                         --output titles.jsonl"
 )]
 pub struct MineArguments {
-    /// Model directory, Hub id (ORG/NAME[@REVISION]), or bm25
+    /// Model directory, Hub id (ORG/NAME, or ORG/NAME@REVISION), or bm25
     #[arg(long)]
     model: PathBuf,
     /// BEIR directory; may begin with hf://

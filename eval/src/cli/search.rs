@@ -68,7 +68,7 @@ pub struct SearchArguments {
     /// Index directory
     #[arg(long, value_name = "DIR")]
     index: PathBuf,
-    /// Model directory or Hub id (ORG/NAME[@REVISION]), for queries that are texts
+    /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION), for queries that are texts
     #[arg(long, required_unless_present = "query_vectors")]
     model: Option<PathBuf>,
     /// Query vectors as `encode --route query` writes them
