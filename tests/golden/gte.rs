@@ -207,7 +207,7 @@ fn what_is_exported_is_what_was_read() {
             source: &source,
             tokenizer: &tokenizer,
             idf: None,
-            activation: ACTIVATION,
+            activation: Some(ACTIVATION),
             max_seq_len: config.max_positions,
             weight_type: WeightType::F32,
             layouts: &[Layout::Hf],

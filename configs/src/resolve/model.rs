@@ -42,7 +42,7 @@ pub(super) fn read(
         name_or_path,
         from_scratch: raw.init_from_scratch.unwrap_or(false),
         query: match data_type {
-            DataType::Kd | DataType::PosNegs => query(raw, warnings)?,
+            DataType::Kd | DataType::KdIds | DataType::PosNegs => query(raw, warnings)?,
             DataType::Mlm => QueryEncoder::InferenceFree {
                 idf_path: None,
                 learning_rate: None,
@@ -53,7 +53,7 @@ pub(super) fn read(
         preprocess: preprocess(raw)?,
         dropout: raw.dropout,
         head_threshold: raw.head_threshold.unwrap_or(match data_type {
-            DataType::Kd | DataType::PosNegs => HEAD_THRESHOLD,
+            DataType::Kd | DataType::KdIds | DataType::PosNegs => HEAD_THRESHOLD,
             DataType::Mlm => 0.0,
         }),
         freeze: raw.freeze.clone().unwrap_or_default(),

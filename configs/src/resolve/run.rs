@@ -44,7 +44,7 @@ pub(super) fn read(
     let eval_data = raw.eval_data.iter().flatten().map(PathBuf::from);
     let eval_data: Vec<_> = eval_data.collect();
     let without_data = match data_type {
-        DataType::Kd | DataType::PosNegs if eval_data.is_empty() => {
+        DataType::Kd | DataType::KdIds | DataType::PosNegs if eval_data.is_empty() => {
             Some("eval_data names no BEIR directory")
         }
         DataType::Mlm if not_null(raw.mlm_eval_file.as_ref()).is_none() => {

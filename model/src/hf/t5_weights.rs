@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::ImportError;
 use super::checkpoint::Checkpoint;
+use super::keys::Share;
 use super::t5_keys::{EMBEDDINGS, UNUSED, t5_key};
 use crate::mono_t5::config::{T5Config, Tying};
 use crate::mono_t5::parameter::Parameter;
@@ -59,7 +60,7 @@ impl T5Weights {
     /// If it is the head's and there is none.
     pub(crate) fn read(&self, parameter: Parameter) -> Result<Vec<f32>, ImportError> {
         let key = self.key(parameter);
-        self.checkpoint.tensors[&key].read(&key, false)
+        self.checkpoint.tensors[&key].read(&key, false, Share::WHOLE)
     }
 
     fn key(&self, parameter: Parameter) -> String {
