@@ -33,7 +33,7 @@ pub struct TokenizerArgs {
     /// Two tokens become one where they are neighbours at least this often
     #[arg(long, value_name = "N", default_value_t = 2)]
     min_frequency: u64,
-    /// Characters at most, the most frequent ones; others become [UNK]
+    /// Characters at most, the most frequent ones; others are unknown
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit_alphabet: usize,
 }

@@ -4,7 +4,7 @@
 //!
 //! (The masked-LM objective of Devlin et al. 2019, section 3.1, of one token.) Rows are the tokens to guess alone. Their
 //! logits never exist as a whole: the forward pass keeps three numbers of a row and a tile of the vocabulary, the
-//! backward pass makes logits again, 16 MiB of them at a time ([`CHUNK_LOGITS`]; a tile for each thread where that is
+//! backward pass makes logits again, 16 MiB of them at a time (`CHUNK_LOGITS`; a tile for each thread where that is
 //! more), and turns them into `softmax(z) - onehot(target)` where they are.
 
 mod backward;
