@@ -153,7 +153,7 @@ fn vectors_are_looked_up_by_id() {
                 &["kd_ensemble_teacher_kwargs", "kd-ids"],
             ),
             Bad::new(
-                "train ids.yaml --set train_file=kd.jsonl",
+                "train ids.yaml --set train_file=kd.jsonl --set output_dir=out3",
                 1,
                 &["kd.jsonl:1", "q_id", "data_type: kd"],
             ),
