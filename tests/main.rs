@@ -10,6 +10,7 @@
 
 mod cli;
 mod compare;
+mod damage;
 mod end_to_end;
 mod fixture;
 mod golden;

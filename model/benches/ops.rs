@@ -6,7 +6,7 @@ use configs::Activation;
 use data::{BatchLimit, TokenBatch};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use model::inference::CpuEncoder;
+use model::inference::CpuMaskedLm;
 use model::ops::attention::Heads;
 use model::ops::{Gelu, attention, linear, sparse_head};
 use model::{EncoderConfig, Family, Precision, TokenTensors};
@@ -101,7 +101,7 @@ fn cpu_encoder(bencher: Bencher, precision: Precision) {
         eprintln!("skipped: {error}");
         return;
     }
-    let encoder = CpuEncoder::pack(&config(6).init(&device), precision);
+    let encoder = CpuMaskedLm::pack(&config(6).init(&device), precision);
     let text: &[u32] = &[7; LENGTH];
     bencher
         .counter(ItemsCount::new(DOCS * LENGTH))

@@ -11,6 +11,7 @@ mod metrics;
 mod schedules;
 pub mod sparse;
 mod sums;
+pub mod teachers;
 mod text;
 mod tokenizer;
 pub mod tolerance;

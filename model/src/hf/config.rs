@@ -22,7 +22,10 @@ const MAX_LAYERS: u64 = 1 << 10;
 /// Names of the settings that differ between the families.
 struct Names {
     model_type: &'static str,
+    /// Of a masked-LM model.
     architecture: &'static str,
+    /// Of a sequence classifier.
+    classifier: &'static str,
     hidden_size: &'static str,
     num_layers: &'static str,
     num_heads: &'static str,
@@ -35,6 +38,7 @@ struct Names {
 const BERT: Names = Names {
     model_type: "bert",
     architecture: "BertForMaskedLM",
+    classifier: "BertForSequenceClassification",
     hidden_size: "hidden_size",
     num_layers: "num_hidden_layers",
     num_heads: "num_attention_heads",
@@ -47,6 +51,7 @@ const BERT: Names = Names {
 const DISTILBERT: Names = Names {
     model_type: "distilbert",
     architecture: "DistilBertForMaskedLM",
+    classifier: "DistilBertForSequenceClassification",
     hidden_size: "dim",
     num_layers: "n_layers",
     num_heads: "n_heads",
@@ -148,6 +153,11 @@ pub(super) fn stored_activation(dir: &Path) -> Result<Option<Activation>, Import
     }
 }
 
+/// The name of a family's sequence classifier under `architectures`.
+pub(super) fn classifier_architecture(family: Family) -> &'static str {
+    names(family).classifier
+}
+
 fn names(family: Family) -> &'static Names {
     match family {
         Family::Bert => &BERT,
@@ -164,23 +174,36 @@ pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, ImportError
     })
 }
 
-/// `config.json` and where it is, for messages.
-struct Settings {
+/// A JSON file of settings, and where it is, for messages.
+pub(super) struct Settings {
     path: PathBuf,
     values: Map<String, Value>,
 }
 
 impl Settings {
-    fn read(dir: &Path) -> Result<Self, ImportError> {
+    /// `config.json` of a model directory.
+    pub fn read(dir: &Path) -> Result<Self, ImportError> {
         if !dir.is_dir() {
             return Err(ImportError::NoDirectory(dir.to_path_buf()));
         }
-        let path = dir.join(FILE);
-        let values = read_object(&path)?;
-        Ok(Self { path, values })
+        Self::read_file(&dir.join(FILE))
     }
 
-    fn refuse(&self, key: &str, expected: impl Into<String>) -> ImportError {
+    /// Any JSON file that holds an object.
+    pub fn read_file(path: &Path) -> Result<Self, ImportError> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            values: read_object(path)?,
+        })
+    }
+
+    /// The value of a key that is there and not null.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The error of a key whose value is not what is `expected`.
+    pub fn refuse(&self, key: &str, expected: impl Into<String>) -> ImportError {
         ImportError::Setting {
             path: self.path.clone(),
             key: key.to_owned(),
