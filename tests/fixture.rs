@@ -25,10 +25,11 @@ pub fn path(name: &str) -> PathBuf {
     root().join(name)
 }
 
-/// A file of the copy in this crate, for data that no other set has.
+/// A file of the fixtures that scripts beside them make: not part of the golden data.
 pub fn own(name: &str) -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.join("fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
 }
 
 /// A file that the small copy leaves out; says so where it is not there.
@@ -43,8 +44,12 @@ pub fn optional(name: &str) -> Option<PathBuf> {
 
 /// A JSON file of the golden data.
 pub fn json(name: &str) -> Value {
-    let path = path(name);
-    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    json_at(&path(name))
+}
+
+/// Any JSON file.
+pub fn json_at(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -259,8 +264,12 @@ impl Tokens {
 
 /// Names of the folders directly under `parent` that `keep`s, sorted.
 pub fn folders(parent: &str, keep: impl Fn(&Path) -> bool) -> Vec<String> {
-    let dir = path(parent);
-    let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    folders_in(&path(parent), keep)
+}
+
+/// The same of any folder.
+pub fn folders_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut names: Vec<String> = entries
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.is_dir() && keep(path))
@@ -321,6 +330,11 @@ pub fn text(value: &Value) -> &str {
 /// A list of texts in JSON.
 pub fn texts(value: &Value) -> Vec<&str> {
     list(value).iter().map(text).collect()
+}
+
+/// A list of float32 numbers in JSON.
+pub fn floats(value: &Value) -> Vec<f32> {
+    list(value).iter().map(|x| number(x) as f32).collect()
 }
 
 /// A list of token ids in JSON.

@@ -11,6 +11,7 @@
 
 mod cli;
 mod compare;
+mod damage;
 mod end_to_end;
 mod fixture;
 mod golden;

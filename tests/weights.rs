@@ -129,3 +129,14 @@ pub fn copy_files(from: &Path, to: &Path, skip: &[&str]) {
         }
     }
 }
+
+/// Copies all of `from` into `to`, folders too.
+pub fn copy_tree(from: &Path, to: &Path) {
+    copy_files(from, to, &[]);
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() {
+            copy_tree(&path, &to.join(path.file_name().expect("a name")));
+        }
+    }
+}

@@ -10,6 +10,7 @@ use model::device::{DeviceChoice, select};
 
 use crate::compare::Checks;
 use crate::golden::encoder::Golden;
+use crate::golden::teachers::{cross_encoder, dense_encoder};
 use crate::golden::tolerance::{HIDDEN_STATES, LOGITS, WEIGHTS};
 use crate::golden::{sparse, training};
 use crate::needs;
@@ -51,6 +52,17 @@ fn encoder_and_sparse_head() {
             checks.close(&what, &found, weights.floats(), &WEIGHTS);
         }
     }
+    checks.finish();
+}
+
+#[test]
+fn teachers() {
+    let Some(device) = device() else {
+        return;
+    };
+    let mut checks = Checks::new();
+    cross_encoder::check_scores(&mut checks, &device);
+    dense_encoder::check_vectors(&mut checks, &device);
     checks.finish();
 }
 

@@ -36,5 +36,5 @@ pub use idf::{DocumentFrequencies, Idf, IdfCoverage, IdfError};
 pub use passages::Passages;
 pub use preprocess::preprocess;
 pub use sample::{BatchSampler, GroupId, SampleError, SamplerState};
-pub use tokenize::{TokenizeError, Tokenizer};
+pub use tokenize::{PairTokens, TokenizeError, Tokenizer};
 pub use train_data::{RowCounts, TrainData, TrainDataError, TrainGroup, TrainSet};

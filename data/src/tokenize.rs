@@ -1,7 +1,10 @@
 //! Text to token ids, through the `tokenizers` crate.
 
 mod cuts;
+mod pairs;
 mod vocabulary;
+
+pub use pairs::PairTokens;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +12,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use cuts::Cuts;
+use pairs::PairFrame;
 use vocabulary::{Settings, wordpiece};
 
 /// Why a tokenizer could not be loaded or used.
@@ -70,6 +74,8 @@ pub struct Tokenizer {
     /// Special tokens before and after every text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
+    /// The form of pairs, or why there is none.
+    pairs: Result<PairFrame, String>,
     cuts: Option<Cuts>,
 }
 
@@ -148,6 +154,7 @@ impl Tokenizer {
         let (prefix, suffix) = frame(&inner)?;
         Ok(Self {
             cuts: Cuts::new(&inner),
+            pairs: PairFrame::new(&inner),
             inner,
             dir,
             tokens,
@@ -334,7 +341,7 @@ mod tests {
     const VOCABULARY: &str =
         "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n##s\n,\nHello\na\nnaive\n";
 
-    fn tokenizer(config: &str) -> Tokenizer {
+    pub(super) fn tokenizer(config: &str) -> Tokenizer {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("vocab.txt"), VOCABULARY).unwrap();
         if !config.is_empty() {

@@ -6,7 +6,7 @@ use configs::Activation;
 use data::{BatchLimit, TokenBatch};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use model::inference::CpuEncoder;
+use model::inference::CpuMaskedLm;
 use model::ops::attention::Heads;
 use model::ops::{Gelu, attention, cross_entropy, linear, sparse_head};
 use model::{EncoderConfig, Family, FeedForward, Positions, Precision, TokenTensors};
@@ -92,7 +92,7 @@ fn encoder_layer(bencher: Bencher) {
     let hidden = random([DOCS * LENGTH, HIDDEN], &device);
     bencher
         .counter(ItemsCount::new(DOCS * LENGTH))
-        .bench(|| encoder.layers[0].forward(black_box(hidden.clone()), &tokens));
+        .bench(|| encoder.layers[0].forward(black_box(hidden.clone()), &tokens, None));
 }
 
 /// Six layers and the sparse head, as the CPU encodes: tokens per second.
@@ -103,7 +103,7 @@ fn cpu_encoder(bencher: Bencher, precision: Precision) {
         eprintln!("skipped: {error}");
         return;
     }
-    let encoder = CpuEncoder::pack(&config(6).init(&device), precision);
+    let encoder = CpuMaskedLm::pack(&config(6).init(&device), precision);
     let text: &[u32] = &[7; LENGTH];
     bencher
         .counter(ItemsCount::new(DOCS * LENGTH))

@@ -63,6 +63,46 @@ impl TokenTensors {
 }
 
 impl TokenTensors {
+    /// The same tokens; of each text, those after as many as `first` says get token type 1.
+    ///
+    /// # Panics
+    ///
+    /// If `first` has not one number for each text, or one that is larger than the text.
+    pub fn with_second_type(self, first: &[usize]) -> Self {
+        assert_eq!(first.len(), self.lengths.len(), "one number for each text");
+        let of_text = |(&length, &first): (&usize, &usize)| {
+            assert!(first <= length, "{first} of {length} tokens");
+            std::iter::repeat_n(0, first).chain(std::iter::repeat_n(1, length - first))
+        };
+        let types: Vec<i32> = self.lengths.iter().zip(first).flat_map(of_text).collect();
+        let shape = [types.len()];
+        let types = Tensor::from_data(TensorData::new(types, shape), &self.ids.device());
+        Self {
+            types: Some(types),
+            ..self
+        }
+    }
+
+    /// The row of each text's first token.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[texts]`
+    pub fn first_rows(&self) -> Tensor<1, Int> {
+        let mut row = 0;
+        let rows: Vec<i32> = self
+            .lengths
+            .iter()
+            .map(|&length| {
+                let first = row;
+                row += length as i32;
+                first
+            })
+            .collect();
+        let shape = [rows.len()];
+        Tensor::from_data(TensorData::new(rows, shape), &self.ids.device())
+    }
+
     /// The same tokens without autodiff.
     pub fn inner(self) -> Self {
         Self {

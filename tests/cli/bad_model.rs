@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::weights::{Stored, Weights};
+use crate::damage::{WEIGHTS, edit_config, edit_weights, remove, truncate, write};
+use crate::weights::Stored;
 
 use super::bad_input::{Bad, check_all};
 use super::world::World;
@@ -17,8 +18,6 @@ struct Fault {
     /// What the message must contain besides the directory's name.
     says: &'static [&'static str],
 }
-
-const WEIGHTS: &str = "model.safetensors";
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -221,36 +220,6 @@ const TEXT_FAULTS: &[Fault] = &[
         says: &["1_SpladePooling/config.json", "tanh"],
     },
 ];
-
-fn write(dir: &Path, name: &str, content: &[u8]) {
-    let path = dir.join(name);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-    fs::write(path, content).expect("written");
-}
-
-fn remove(dir: &Path, name: &str) {
-    fs::remove_file(dir.join(name)).expect("removed");
-}
-
-fn truncate(path: &Path, share: f64) {
-    let bytes = fs::read(path).expect("readable");
-    let kept = (bytes.len() as f64 * share) as usize;
-    fs::write(path, &bytes[..kept]).expect("written");
-}
-
-fn edit_config(dir: &Path, edit: impl Fn(&mut Value)) {
-    let path = dir.join("config.json");
-    let mut config = serde_json::from_slice(&fs::read(&path).expect("readable")).expect("JSON");
-    edit(&mut config);
-    fs::write(path, config.to_string()).expect("written");
-}
-
-fn edit_weights(dir: &Path, edit: impl Fn(&mut Weights)) {
-    let path = dir.join(WEIGHTS);
-    let mut weights = Weights::read(&path);
-    edit(&mut weights);
-    weights.write(&path);
-}
 
 const ENCODE: &str = "eval encode --model MODEL --input beir/corpus.jsonl --output out.jsonl";
 

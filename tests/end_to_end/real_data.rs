@@ -1,35 +1,18 @@
 //! Real weights and data from `../shared/data`.
 
 use std::fs;
-use std::path::Path;
 
 use burn::tensor::Device;
 use data::beir::BeirDir;
-use data::{Idf, TokenBatch, Tokenizer};
+use data::{BatchLimit, Idf, Tokenizer};
 use eval::beir::{EvalOptions, evaluate};
 use eval::bm25::{Bm25Encoder, Bm25Params};
-use model::TokenTensors;
 use model::hf::{self, ImportOptions};
+use model::{DenseEncoder, DenseOptions, Pooling};
 
 use crate::compare::Checks;
 use crate::golden::tolerance::{REAL_BM25, REAL_COSINE, REAL_IDF};
 use crate::needs;
-
-/// Mean over the tokens of the last hidden states, of length 1.
-fn mean_pooled(dir: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
-    let device = Device::flex();
-    let tokenizer = Tokenizer::from_dir(dir).expect("a tokenizer");
-    let (model, ..) = hf::load(dir, &ImportOptions::default(), &device).expect("a model");
-    let embed = |text: &&str| {
-        let ids = tokenizer.encode(text, 256).expect("token ids");
-        let tokens = TokenTensors::new(&TokenBatch::new(&[ids]), &device);
-        let mean = model.encoder.forward(&tokens).mean_dim(0); // [1, hidden]
-        let mean: Vec<f32> = mean.into_data().iter::<f32>().collect();
-        let norm = mean.iter().map(|value| value * value).sum::<f32>().sqrt();
-        mean.into_iter().map(|value| value / norm).collect()
-    };
-    texts.iter().map(embed).collect()
-}
 
 /// The three sentences of the documentation of sentence-transformers, with the similarities printed there.
 #[test]
@@ -42,10 +25,20 @@ fn minilm_similarities() {
         "It's so sunny outside!",
         "He drove to the stadium.",
     ];
-    let embedded = mean_pooled(&dir, &sentences);
+    // The weights came without the files that say so.
+    let options = DenseOptions {
+        pooling: Some(Pooling::Mean),
+        max_len: Some(256),
+        ..DenseOptions::default()
+    };
+    let loaded = DenseEncoder::load(&dir, &options, &Device::flex());
+    let (encoder, notes) = loaded.expect("a model");
+    assert_eq!((encoder.dim(), notes.pooling_assumed), (384, false));
+    let vectors = encoder.encode_documents(&sentences, BatchLimit::Rows(2));
+    let vectors = vectors.expect("vectors");
     let mut checks = Checks::new();
     for (left, right, expected) in [(0, 1, 0.6660), (0, 2, 0.1046), (1, 2, 0.1411)] {
-        let products = embedded[left].iter().zip(&embedded[right]);
+        let products = vectors[left].iter().zip(&vectors[right]);
         let cosine: f32 = products.map(|(a, b)| a * b).sum();
         let what = format!("{:?} and {:?}", sentences[left], sentences[right]);
         checks.number(&what, cosine.into(), expected, &REAL_COSINE);

@@ -14,6 +14,7 @@ mod mono_t5;
 mod schedules;
 pub mod sparse;
 mod sums;
+pub mod teachers;
 mod text;
 mod tokenizer;
 pub mod tolerance;

@@ -28,6 +28,7 @@ table! {
     // Encoder and head
     HIDDEN_STATES:  2.0e-5 + 1.0e-5, "float32 sums in another order; the reference is 2e-6 from its own float64";
     LOGITS:         5.0e-5 + 1.0e-5, "as the hidden states; the reference is 6e-6 from float64";
+    SCORES:         2.0e-5 + 1.0e-5, "as the hidden states; the reference is 3e-6 from its own float64";
     WEIGHTS:        5.0e-5 + 1.0e-5, "documents: as the logits; the activation's slope is 1 at most";
     OP_WEIGHTS:     2.0e-5 + 1.0e-5, "from the same logits: made with another attention kernel, 5e-6 apart";
     OP_GRADIENTS:   2.0e-5 + 1.0e-4, "slopes at the same logits, which are 5e-6 apart";

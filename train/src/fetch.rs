@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use configs::{QueryEncoder, TrainConfig, TrainSource};
+use configs::teachers::LocalModel;
+use configs::{QueryEncoder, TeachersConfig, TrainConfig, TrainSource};
 use data::hub::{Files, pinned_address, pinned_model};
 use data::{Hub, HubError};
 
@@ -52,10 +53,71 @@ pub fn fetch(config: &TrainConfig, hub: &Hub) -> Result<Fetched, HubError> {
         fetched.local.run.eval_data[index] = local;
         fetched.pinned.run.eval_data[index] = pinned;
     }
+    if let Some(teachers) = &config.teachers {
+        let (local, pinned) = fetched.teachers(teachers, hub)?;
+        fetched.local.teachers = Some(local);
+        fetched.pinned.teachers = Some(pinned);
+    }
     Ok(fetched)
 }
 
+/// Replaces the names of teachers' models by paths, as [`fetch`] does those of a recipe. Also what was taken for which
+/// name, in sentences.
+///
+/// # Errors
+///
+/// If a model is neither here nor on the Hub, or cannot be downloaded.
+pub fn fetch_teachers(
+    config: &TeachersConfig,
+    hub: &Hub,
+) -> Result<(TeachersConfig, Vec<String>), HubError> {
+    let mut notes = Vec::new();
+    let mut local = config.clone();
+    for model in models_of(&mut local) {
+        (model.model, _) = fetch_model(&model.model, Files::Model, hub, &mut notes)?;
+    }
+    Ok((local, notes))
+}
+
+fn models_of(teachers: &mut TeachersConfig) -> impl Iterator<Item = &mut LocalModel> {
+    let teachers = teachers.teachers.iter_mut();
+    teachers.filter_map(|teacher| teacher.kind.local_model_mut())
+}
+
+/// The local path of a model, and the name that means the same everywhere.
+fn fetch_model(
+    given: &str,
+    files: Files,
+    hub: &Hub,
+    notes: &mut Vec<String>,
+) -> Result<(String, String), HubError> {
+    let path = hub.model(Path::new(given), files)?;
+    let pinned = pinned_model(&path).filter(|_| path != Path::new(given));
+    if let Some(pinned) = &pinned {
+        notes.push(note(given, pinned, &path));
+    }
+    let local = path.to_string_lossy().into_owned();
+    Ok((local, pinned.unwrap_or_else(|| given.to_owned())))
+}
+
+fn note(given: &str, pinned: &str, path: &Path) -> String {
+    format!("{given} is {pinned}, {}", path.display())
+}
+
 impl Fetched {
+    fn teachers(
+        &mut self,
+        config: &TeachersConfig,
+        hub: &Hub,
+    ) -> Result<(TeachersConfig, TeachersConfig), HubError> {
+        let (mut local, mut pinned) = (config.clone(), config.clone());
+        for (local, pinned) in models_of(&mut local).zip(models_of(&mut pinned)) {
+            let given = local.model.clone();
+            (local.model, pinned.model) = self.model(&given, Files::Model, hub)?;
+        }
+        Ok((local, pinned))
+    }
+
     fn models(&mut self, config: &TrainConfig, hub: &Hub) -> Result<(), HubError> {
         let model = &config.model;
         let files = match model.from_scratch {
@@ -75,20 +137,13 @@ impl Fetched {
         Ok(())
     }
 
-    /// The local path of a model, and the name that means the same everywhere.
     fn model(
         &mut self,
         given: &str,
         files: Files,
         hub: &Hub,
     ) -> Result<(String, String), HubError> {
-        let path = hub.model(Path::new(given), files)?;
-        let pinned = pinned_model(&path).filter(|_| path != Path::new(given));
-        if let Some(pinned) = &pinned {
-            self.note(given, pinned, &path);
-        }
-        let local = path.to_string_lossy().into_owned();
-        Ok((local, pinned.unwrap_or_else(|| given.to_owned())))
+        fetch_model(given, files, hub, &mut self.notes)
     }
 
     /// The local path of data, and the address that means the same everywhere.
@@ -96,15 +151,11 @@ impl Fetched {
         let path = hub.data(given)?;
         let pinned = pinned_address(given, &path);
         if let Some(pinned) = &pinned {
-            self.note(&given.display().to_string(), pinned, &path);
+            let given = given.display().to_string();
+            self.notes.push(note(&given, pinned, &path));
         }
         let pinned = pinned.map_or_else(|| given.to_path_buf(), PathBuf::from);
         Ok((path, pinned))
-    }
-
-    fn note(&mut self, given: &str, pinned: &str, path: &Path) {
-        self.notes
-            .push(format!("{given} is {pinned}, {}", path.display()));
     }
 }
 

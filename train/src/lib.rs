@@ -28,7 +28,7 @@ pub mod teacher;
 pub mod trainer;
 
 pub use error::TrainError;
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, fetch, fetch_teachers};
 pub use run_dir::{RunDir, Start};
 pub use setup::{Setup, TrainState};
 pub use trainer::{Observer, Outcome, train};

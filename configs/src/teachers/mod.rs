@@ -38,6 +38,18 @@ pub struct TeacherConfig {
     pub weight: f64,
 }
 
+impl TeacherKind {
+    /// The model that it runs here, if any.
+    pub fn local_model_mut(&mut self) -> Option<&mut LocalModel> {
+        match self {
+            Self::Sparse(sparse) => Some(&mut sparse.model),
+            Self::Dense(dense) => Some(&mut dense.model),
+            Self::CrossEncoder(pair) | Self::MonoT5(pair) => Some(&mut pair.model),
+            Self::Bm25(_) | Self::Vectors(_) | Self::Remote(_) => None,
+        }
+    }
+}
+
 /// `type`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]

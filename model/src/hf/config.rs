@@ -22,7 +22,10 @@ const MAX_ROTARY_POSITIONS: u64 = 1 << 20;
 /// Names of the settings that differ between the families.
 struct Names {
     model_type: &'static str,
+    /// Of a masked-LM model.
     architecture: &'static str,
+    /// Of a sequence classifier.
+    classifier: &'static str,
     hidden_size: &'static str,
     num_layers: &'static str,
     num_heads: &'static str,
@@ -35,6 +38,7 @@ struct Names {
 const BERT: Names = Names {
     model_type: "bert",
     architecture: "BertForMaskedLM",
+    classifier: "BertForSequenceClassification",
     hidden_size: "hidden_size",
     num_layers: "num_hidden_layers",
     num_heads: "num_attention_heads",
@@ -47,6 +51,7 @@ const BERT: Names = Names {
 const DISTILBERT: Names = Names {
     model_type: "distilbert",
     architecture: "DistilBertForMaskedLM",
+    classifier: "DistilBertForSequenceClassification",
     hidden_size: "dim",
     num_layers: "n_layers",
     num_heads: "n_heads",
@@ -60,6 +65,7 @@ const DISTILBERT: Names = Names {
 const GTE: Names = Names {
     model_type: "new",
     architecture: "NewForMaskedLM",
+    classifier: "NewForSequenceClassification",
     ..BERT
 };
 
@@ -228,6 +234,11 @@ pub(super) fn stored_activation(dir: &Path) -> Result<Option<Activation>, Import
         Some(activation) => Ok(Some(activation)),
         None => Err(settings.refuse(ACTIVATION_KEY, "relu, l1_relu, l2_relu or l3_relu")),
     }
+}
+
+/// The name of a family's sequence classifier under `architectures`.
+pub(super) fn classifier_architecture(family: Family) -> &'static str {
+    names(family).classifier
 }
 
 fn names(family: Family) -> &'static Names {

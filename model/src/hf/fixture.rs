@@ -11,7 +11,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ExportOptions, ImportOptions, Layout, WeightType, export, from_scratch};
+use super::{
+    ExportOptions, ImportOptions, Layout, WeightType, export, from_scratch, named_parameters,
+};
 use crate::config::{EncoderConfig, Family};
 use crate::masked_lm::MaskedLm;
 
@@ -78,6 +80,15 @@ pub fn options<'a>(source: &'a Path, tokenizer: &'a Tokenizer) -> ExportOptions<
         weight_type: WeightType::F32,
         layouts: &[Layout::Hf],
     }
+}
+
+/// The weights of a masked-LM model with random values, under their keys.
+pub fn random_weights(family: Family) -> Weights {
+    let (_dir, model, _) = random_model(family);
+    named_parameters(&model, family)
+        .into_iter()
+        .map(|(key, shape, values)| (key, (shape, values)))
+        .collect()
 }
 
 pub fn read_weights(path: &Path) -> Weights {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::Checkpoint;
+use super::fill::fill;
 use super::inventory::Inventory;
-use super::keys::{HfKey, hf_key};
+use super::keys::Head;
 use super::{ImportError, WeightType, config, head};
 use crate::config::EncoderConfig;
 use crate::masked_lm::MaskedLm;
@@ -66,7 +67,7 @@ pub fn load(
 ) -> Result<(MaskedLm, EncoderConfig, ImportReport), ImportError> {
     let config = effective_config(dir, options)?;
     let checkpoint = Checkpoint::open(dir)?;
-    let mut inventory = Inventory::new(&checkpoint, &config)?;
+    let mut inventory = Inventory::new(&checkpoint, &config, Head::MaskedLm)?;
     let tied = inventory.tie_decoder(&config)?;
 
     let mut model = config.init(device);
@@ -77,16 +78,7 @@ pub fn load(
     let initialised = inventory.check(&model, &config)?;
     let weight_types = inventory.weight_types()?;
 
-    let mut filler = Filler {
-        inventory: &inventory,
-        config: &config,
-        path: Vec::new(),
-        error: None,
-    };
-    let mut model = model.map(&mut filler);
-    if let Some(error) = filler.error {
-        return Err(error);
-    }
+    let mut model = fill(model, &inventory, &config)?;
     if !initialised.is_empty() {
         head::pass_through(&mut model, options.head_threshold);
     }
@@ -132,48 +124,6 @@ struct Draw;
 impl ModuleVisitor for Draw {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         param.val();
-    }
-}
-
-/// Gives every parameter its value from the file, before the parameter draws a random one.
-struct Filler<'a> {
-    inventory: &'a Inventory<'a>,
-    config: &'a EncoderConfig,
-    path: Vec<String>,
-    error: Option<ImportError>,
-}
-
-impl ModuleMapper for Filler<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let HfKey {
-            name,
-            transposed,
-            share,
-        } = hf_key(&self.path.join("."), self.config.family);
-        let key = match self.inventory.found.get(&name) {
-            Some(&key) if self.error.is_none() => key,
-            _ => return param,
-        };
-        match self.inventory.checkpoint.tensors[key].read(key, transposed, share) {
-            Ok(weights) => {
-                let data = TensorData::new(weights, param.lazy_shape());
-                let tensor = Tensor::from_data(data, &param.lazy_device());
-                let id = param.id;
-                param.transform_for_load(tensor, id)
-            }
-            Err(error) => {
-                self.error = Some(error);
-                param
-            }
-        }
     }
 }
 

@@ -6,10 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
 use super::checkpoint::Checkpoint;
-use super::keys::{self, Role, hf_key};
+use super::keys::{self, Head, Role, hf_key};
 use super::{ImportError, WeightType};
 use crate::config::EncoderConfig;
-use crate::masked_lm::MaskedLm;
 
 /// Which tensor of the file is which parameter.
 pub(super) struct Inventory<'a> {
@@ -21,14 +20,18 @@ pub(super) struct Inventory<'a> {
 }
 
 impl<'a> Inventory<'a> {
-    pub fn new(checkpoint: &'a Checkpoint, config: &EncoderConfig) -> Result<Self, ImportError> {
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        config: &EncoderConfig,
+        head: Head,
+    ) -> Result<Self, ImportError> {
         let mut inventory = Self {
             checkpoint,
             found: BTreeMap::new(),
             unused: Vec::new(),
         };
         for key in checkpoint.tensors.keys() {
-            match keys::role(key, config.family) {
+            match keys::role(key, config.family, head) {
                 Role::Unused => inventory.unused.push(key.clone()),
                 Role::Parameter(name) => {
                     if let Some(other) = inventory.found.insert(name, key) {
@@ -73,10 +76,10 @@ impl<'a> Inventory<'a> {
         Ok(tied)
     }
 
-    /// Compares the file with the model; the keys of a head to initialise where all of it is missing.
+    /// Compares the file with the model; the keys of a masked-LM head to initialise where all of it is missing.
     pub fn check(
         &self,
-        model: &MaskedLm,
+        model: &impl Module,
         config: &EncoderConfig,
     ) -> Result<Vec<String>, ImportError> {
         let expected = expected(model, config);
@@ -159,7 +162,7 @@ struct Expected {
 }
 
 /// The parameters of `model`, without drawing their values.
-fn expected(model: &MaskedLm, config: &EncoderConfig) -> Vec<Expected> {
+fn expected(model: &impl Module, config: &EncoderConfig) -> Vec<Expected> {
     struct Shapes<'a> {
         config: &'a EncoderConfig,
         path: Vec<String>,

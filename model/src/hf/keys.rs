@@ -1,6 +1,7 @@
 //! Hugging Face key names: from module paths to keys, and from the keys found in real files to those.
 //!
-//! A module path is what walking [`crate::MaskedLm`] yields, such as `encoder.layers.0.attention.query.weight`.
+//! A module path is what walking [`crate::MaskedLm`] or [`crate::SequenceClassifier`] yields, such as
+//! `encoder.layers.0.attention.query.weight`.
 
 use crate::config::Family;
 
@@ -29,12 +30,23 @@ impl Share {
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
+/// What a model has on top of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// [`crate::masked_lm::MlmHead`]
+    MaskedLm,
+    /// [`crate::classifier::ClassifierHead`]
+    Classifier,
+    /// Nothing: hidden states are what it gives.
+    Nothing,
+}
+
 /// What a tensor found in a file is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// The parameter of this key, written today's way.
     Parameter(String),
-    /// A buffer or a head that masked-LM inference does not use.
+    /// A buffer, or part of a head that the model does not have.
     Unused,
 }
 
@@ -48,6 +60,10 @@ struct Names {
     layer_modules: &'static [(&'static str, &'static str)],
     /// Beginnings of the encoder's keys in files that leave the prefix out.
     roots: &'static [&'static str],
+    /// Beginnings of the keys of the masked-LM head.
+    masked_lm: &'static [&'static str],
+    /// Beginnings of the keys of a classification head.
+    classifier: &'static [&'static str],
 }
 
 const BERT: Names = Names {
@@ -68,6 +84,8 @@ const BERT: Names = Names {
         ("head.norm", "cls.predictions.transform.LayerNorm"),
         ("head.decoder", "cls.predictions.decoder"),
         ("head", "cls.predictions"),
+        ("classifier.dense", "bert.pooler.dense"),
+        ("classifier.output", "classifier"),
     ],
     layer_modules: &[
         ("attention.query", "attention.self.query"),
@@ -80,6 +98,8 @@ const BERT: Names = Names {
         ("output_norm", "output.LayerNorm"),
     ],
     roots: &["embeddings.", "encoder.layer.", "pooler."],
+    masked_lm: &["cls.predictions."],
+    classifier: &["bert.pooler.", "classifier."],
 };
 
 const DISTILBERT: Names = Names {
@@ -99,6 +119,8 @@ const DISTILBERT: Names = Names {
         ("head.norm", "vocab_layer_norm"),
         ("head.decoder", "vocab_projector"),
         ("head", "vocab_projector"),
+        ("classifier.dense", "pre_classifier"),
+        ("classifier.output", "classifier"),
     ],
     layer_modules: &[
         ("attention.query", "attention.q_lin"),
@@ -111,6 +133,8 @@ const DISTILBERT: Names = Names {
         ("output_norm", "output_layer_norm"),
     ],
     roots: &["embeddings.", "transformer.layer."],
+    masked_lm: &["vocab_transform.", "vocab_layer_norm.", "vocab_projector."],
+    classifier: &["pre_classifier.", "classifier."],
 };
 
 const GTE: Names = Names {
@@ -139,6 +163,8 @@ const GTE: Names = Names {
         ("output_norm", "mlp_ln"),
     ],
     roots: &["embeddings.", "encoder.layer.", "pooler."],
+    masked_lm: &["lm_head."],
+    classifier: &[],
 };
 
 /// Heads of other tasks that share a checkpoint with the encoder.
@@ -160,7 +186,7 @@ fn names(family: Family) -> &'static Names {
     }
 }
 
-/// The key of the parameter at a module path of [`crate::MaskedLm`].
+/// The key of the parameter at a module path.
 ///
 /// # Panics
 ///
@@ -193,8 +219,8 @@ pub fn hf_key(path: &str, family: Family) -> HfKey {
     }
 }
 
-/// What the tensor `key` of a file is for: legacy names and missing prefixes are understood.
-pub fn role(key: &str, family: Family) -> Role {
+/// What the tensor `key` of a file is for in a model with this head: legacy names and missing prefixes are understood.
+pub fn role(key: &str, family: Family, head: Head) -> Role {
     let names = names(family);
     let mut name = key.to_owned();
     if names.roots.iter().any(|root| key.starts_with(root)) {
@@ -205,10 +231,17 @@ pub fn role(key: &str, family: Family) -> Role {
             name = format!("{module}{leaf}");
         }
     }
+    let within = |heads: &[&str]| heads.iter().any(|head| name.starts_with(head));
+    let own = match head {
+        Head::MaskedLm => within(names.masked_lm),
+        Head::Classifier => within(names.classifier),
+        Head::Nothing => false,
+    };
     let encoder_key = name.strip_prefix(names.prefix);
-    let unused = OTHER_HEADS.iter().any(|head| name.starts_with(head))
+    let unused = within(&OTHER_HEADS)
+        || within(names.masked_lm)
         || encoder_key.is_some_and(|key| BUFFERS.contains(&key) || key.starts_with("pooler."));
-    if unused {
+    if unused && !own {
         Role::Unused
     } else {
         Role::Parameter(name)
@@ -303,6 +336,18 @@ mod tests {
             ),
             (Family::Gte, "head.decoder", "lm_head.decoder.weight", false),
             (Family::Gte, "head.bias", "lm_head.decoder.bias", false),
+            (
+                Family::Bert,
+                "classifier.dense.weight",
+                "bert.pooler.dense.weight",
+                true,
+            ),
+            (
+                Family::DistilBert,
+                "classifier.output.bias",
+                "classifier.bias",
+                false,
+            ),
         ];
         for (family, path, name, transposed) in table {
             let expected = HfKey {
@@ -356,8 +401,33 @@ mod tests {
             ("roberta.pooler", parameter("roberta.pooler")),
         ];
         for (key, expected) in table {
-            assert_eq!(role(key, Family::Bert), expected, "{key}");
+            assert_eq!(role(key, Family::Bert, Head::MaskedLm), expected, "{key}");
         }
+    }
+
+    #[test]
+    fn a_head_is_used_by_the_models_that_have_it() {
+        use Family::{Bert, DistilBert};
+        // Of each key: whether masked-LM, classifier and bare encoder use it.
+        let table = [
+            (Bert, "cls.predictions.bias", [true, false, false]),
+            (Bert, "classifier.weight", [false, true, false]),
+            (Bert, "pooler.dense.weight", [false, true, false]),
+            (Bert, "bert.pooler.dense.bias", [false, true, false]),
+            (Bert, "qa_outputs.bias", [false; 3]),
+            (Bert, "bert.embeddings.position_ids", [false; 3]),
+            (Bert, "bert.embeddings.LayerNorm.gamma", [true; 3]),
+            (DistilBert, "vocab_transform.bias", [true, false, false]),
+            (DistilBert, "pre_classifier.bias", [false, true, false]),
+            (DistilBert, "classifier.bias", [false, true, false]),
+            (DistilBert, "transformer.layer.0.ffn.lin1.bias", [true; 3]),
+        ];
+        for (family, key, expected) in table {
+            let found = [Head::MaskedLm, Head::Classifier, Head::Nothing]
+                .map(|head| role(key, family, head) != Role::Unused);
+            assert_eq!(found, expected, "{key}");
+        }
+        let parameter = |name: &str| Role::Parameter(name.to_owned());
         let table = [
             (
                 "encoder.layer.0.attn_ln.bias",
@@ -368,7 +438,7 @@ mod tests {
             ("classifier.bias", Role::Unused),
         ];
         for (key, expected) in table {
-            assert_eq!(role(key, Family::Gte), expected, "{key}");
+            assert_eq!(role(key, Family::Gte, Head::MaskedLm), expected, "{key}");
         }
     }
 }

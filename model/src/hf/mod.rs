@@ -5,18 +5,22 @@
 //! by module path. Reading is strict. Every parameter must be there with the shape that `config.json` implies, and every
 //! tensor in the file must be known, so that a model never runs with silently missing or misplaced weights.
 
+mod bi_encoder;
 mod card;
 mod checkpoint;
+mod classifier;
 mod config;
 mod error;
 mod export;
+mod fill;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod head;
 mod import;
 mod inventory;
 mod keys;
 mod layout;
+mod modules;
 mod opensearch;
 mod parameters;
 mod sentence_transformers;
@@ -28,6 +32,8 @@ mod t5_weights;
 mod tokenizer_files;
 mod weight_type;
 
+pub use bi_encoder::{BiEncoderSettings, bi_encoder_settings, load_encoder, stored_max_len};
+pub use classifier::load_classifier;
 pub use config::load_config;
 pub use error::{ExportError, ImportError};
 pub use export::{ExportOptions, export, write_files};

@@ -31,9 +31,15 @@ impl Settings {
         if !dir.is_dir() {
             return Err(ImportError::NoDirectory(dir.to_path_buf()));
         }
-        let path = dir.join(FILE);
-        let values = read_object(&path)?;
-        Ok(Self { path, values })
+        Self::read_file(&dir.join(FILE))
+    }
+
+    /// Reads any JSON file that holds an object.
+    pub fn read_file(path: &Path) -> Result<Self, ImportError> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            values: read_object(path)?,
+        })
     }
 
     /// All keys and values.

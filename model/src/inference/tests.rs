@@ -4,8 +4,9 @@ use configs::Activation;
 use data::TokenBatch;
 
 use super::*;
+use crate::classifier::HeadActivation;
 use crate::config::{EncoderConfig, Family};
-use crate::masked_lm::TokenTensors;
+use crate::masked_lm::{MaskedLm, TokenTensors};
 use crate::ops::check::{Draws, assert_close, floats as numbers};
 
 /// Gives every parameter the same values in every run: matrices around 0, vectors (LayerNorm's scales among them)
@@ -37,7 +38,7 @@ fn texts(lengths: &[usize]) -> Vec<Vec<u32>> {
         .collect()
 }
 
-fn encode(encoder: &CpuEncoder, texts: &[Vec<u32>], limit: BatchLimit) -> Vec<f32> {
+fn encode(encoder: &CpuMaskedLm, texts: &[Vec<u32>], limit: BatchLimit) -> Vec<f32> {
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     encoder.encode(&texts, limit, <[f32]>::to_vec).concat()
 }
@@ -61,7 +62,7 @@ fn values_are_those_of_the_model() {
         );
         // The op has the logarithm of one `relu`.
         let expected: Vec<f32> = numbers(expected).into_iter().map(f32::exp_m1).collect();
-        let encoder = CpuEncoder::pack(&model, Precision::Float32);
+        let encoder = CpuMaskedLm::pack(&model, Precision::Float32);
         let found = encode(&encoder, &texts, BatchLimit::Tokens(40));
         assert_close(&found, &expected, 2e-5, &format!("{family:?}"));
     }
@@ -70,7 +71,7 @@ fn values_are_those_of_the_model() {
 #[test]
 fn a_text_does_not_depend_on_its_company() {
     for family in [Family::Bert, Family::Gte] {
-        let encoder = CpuEncoder::pack(&model(family, &Device::flex()), Precision::Float32);
+        let encoder = CpuMaskedLm::pack(&model(family, &Device::flex()), Precision::Float32);
         let texts = texts(&LENGTHS);
         let alone = encode(&encoder, &texts, BatchLimit::Rows(1));
         for limit in [BatchLimit::Rows(6), BatchLimit::Tokens(50)] {
@@ -87,7 +88,7 @@ fn less_precision_is_close() {
         let model = model(family, &device);
         let texts = texts(&LENGTHS);
         let exact = encode(
-            &CpuEncoder::pack(&model, Precision::Float32),
+            &CpuMaskedLm::pack(&model, Precision::Float32),
             &texts,
             BatchLimit::Rows(2),
         );
@@ -98,7 +99,7 @@ fn less_precision_is_close() {
                 println!("SKIPPED {precision}: {error}");
                 continue;
             }
-            let encoder = CpuEncoder::pack(&model, precision);
+            let encoder = CpuMaskedLm::pack(&model, precision);
             let found = encode(&encoder, &texts, BatchLimit::Rows(2));
             assert_ne!(found, exact, "{family:?} {precision} rounds");
             let error = mean(&mut exact.iter().zip(&found).map(|(a, b)| (a - b).abs()));
@@ -106,6 +107,55 @@ fn less_precision_is_close() {
                 error < share * size,
                 "{family:?} {precision}: {error} of {size}"
             );
+        }
+    }
+}
+
+/// The second token type from the third of a text on; a family without types does not see it.
+#[test]
+fn hidden_states_are_those_of_the_encoder() {
+    let device = Device::flex();
+    for family in [Family::Bert, Family::DistilBert] {
+        let encoder = model(family, &device).encoder;
+        let texts = texts(&LENGTHS);
+        let first = LENGTHS.map(|length| length / 3);
+        let tokens = TokenTensors::new(&TokenBatch::new(&texts), &device);
+        let plain = numbers(encoder.forward(&tokens));
+        let expected = numbers(encoder.forward(&tokens.with_second_type(&first)));
+        assert_eq!(plain != expected, family == Family::Bert);
+        let segments = texts.iter().zip(first);
+        let segments: Vec<Segments> = segments
+            .map(|(ids, first)| Segments { ids, first })
+            .collect();
+        let packed = CpuEncoder::pack(&encoder, Precision::Float32);
+        let found = packed.encode(&segments, BatchLimit::Tokens(40), <[f32]>::to_vec);
+        assert_close(&found.concat(), &expected, 2e-5, &format!("{family:?}"));
+    }
+}
+
+#[test]
+fn logits_are_those_of_the_classifier() {
+    const LENGTHS: [usize; 5] = [5, 1, 130, 14, 33];
+    let device = Device::flex();
+    for (family, activation) in [
+        (Family::Bert, HeadActivation::Tanh),
+        (Family::DistilBert, HeadActivation::Relu),
+    ] {
+        let classifier = EncoderConfig::tiny(family).init_classifier(activation, &device);
+        let classifier = classifier.map(&mut Redraw(Draws::new(&device)));
+        let texts = texts(&LENGTHS);
+        let first = LENGTHS.map(|length| length / 2);
+        let tokens = TokenTensors::new(&TokenBatch::new(&texts), &device).with_second_type(&first);
+        let expected = numbers(classifier.logits(&tokens));
+        let packed = CpuClassifier::pack(&classifier, Precision::Float32);
+        let segments = texts.iter().zip(first);
+        let segments: Vec<Segments> = segments
+            .map(|(ids, first)| Segments { ids, first })
+            .collect();
+        let alone = packed.logits(&segments, BatchLimit::Rows(1));
+        assert_close(&alone, &expected, 2e-5, &format!("{family:?}"));
+        for limit in [BatchLimit::Rows(5), BatchLimit::Tokens(50)] {
+            assert_eq!(packed.logits(&segments, limit), alone);
         }
     }
 }

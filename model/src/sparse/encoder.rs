@@ -9,9 +9,10 @@ use data::{BatchLimit, Idf, TokenBatch, Tokenizer, bucket};
 use super::{SparseVector, idf_query};
 use crate::device;
 use crate::hf::{self, ImportOptions, ImportReport};
-use crate::inference::CpuEncoder;
+use crate::inference::CpuMaskedLm;
 use crate::masked_lm::{MaskedLm, TokenTensors};
 use crate::precision::{Precision, PrecisionError};
+use crate::vocabulary::VocabularyMismatch;
 
 /// How a model directory is to be read and used; the defaults follow the model's own files.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ pub struct SparseEncoder {
 
 /// What computes.
 enum Model {
-    Cpu(Box<CpuEncoder>),
+    Cpu(Box<CpuMaskedLm>),
     Gpu(Box<MaskedLm>, Device),
 }
 
@@ -92,18 +93,8 @@ pub enum SparseError {
     #[error(transparent)]
     Precision(#[from] PrecisionError),
     /// The tokenizer and the model disagree.
-    #[error(
-        "{path}: the tokenizer has {tokenizer} entries but the model's vocabulary has {model}: \
-         they do not belong together"
-    )]
-    Vocabulary {
-        /// Model directory.
-        path: PathBuf,
-        /// Entries of the tokenizer.
-        tokenizer: usize,
-        /// Rows of the decoder.
-        model: usize,
-    },
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyMismatch),
 }
 
 /// What [`SparseEncoder::load`] has to say besides the encoder.
@@ -132,13 +123,7 @@ impl SparseEncoder {
         options.precision.check(device)?;
         let tokenizer = Tokenizer::from_dir(dir)?;
         let (model, config, import) = hf::load(dir, &options.import, device)?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(SparseError::Vocabulary {
-                path: dir.to_owned(),
-                tokenizer: tokenizer.vocab_size(),
-                model: config.vocab_size,
-            });
-        }
+        VocabularyMismatch::check(dir, &tokenizer, &config)?;
         let own_idf = dir.join("idf.json");
         let idf = options
             .idf
@@ -196,7 +181,7 @@ impl SparseEncoder {
         let positions = model.encoder.max_positions();
         Self {
             model: match device::is_cpu(device) {
-                true => Model::Cpu(Box::new(CpuEncoder::pack(&model, precision))),
+                true => Model::Cpu(Box::new(CpuMaskedLm::pack(&model, precision))),
                 false => Model::Gpu(Box::new(model), device.clone()),
             },
             positions,

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use configs::load_teachers;
+use data::Hub;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::device::select;
 use tracing::{info, warn};
+use train::fetch_teachers;
 use train::teacher::cache::CacheCounts;
 use train::teacher::score_file::{ScoreProgress, is_stream};
 use train::teacher::{ScoreCache, ScoreJob, ScoreOutcome, TeacherError, load};
@@ -39,7 +41,7 @@ pub struct ScoreArguments {
     /// Who scores
     #[arg(long, value_name = "FILE")]
     teachers: PathBuf,
-    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
+    /// JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory; may begin with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// A .jsonl file (.gz, .zst, - for standard output) or a .parquet file, or else a new directory
@@ -57,7 +59,10 @@ impl ScoreArguments {
         self.common.start_threads()?;
         let mut progress = Progress::new(self.common.quiet);
         Logging::start("info", self.common.quiet, &progress.bar);
-        let config = load_teachers(&self.teachers)?;
+        let hub = Hub::for_command_line(self.common.quiet);
+        let (config, taken) = fetch_teachers(&load_teachers(&self.teachers)?, &hub)?;
+        taken.iter().for_each(|note| info!("{note}"));
+        let input = hub.data(&self.input)?;
         let device = select(self.common.device)?;
         let mut cache = self.open_cache().map_err(TeacherError::from)?;
         if cache.damaged() > 0 {
@@ -71,7 +76,7 @@ impl ScoreArguments {
         let stop = stop_on_signal("finishing the rows at hand; once more to abort without them")?;
         let job = ScoreJob {
             ensemble: &ensemble,
-            input: &self.input,
+            input: &input,
             output: &self.output,
             stop: &stop,
         };

@@ -12,6 +12,15 @@ pub enum TeacherError {
     /// A sparse encoder.
     #[error(transparent)]
     Sparse(#[from] model::SparseError),
+    /// A dense encoder.
+    #[error(transparent)]
+    Dense(#[from] model::DenseError),
+    /// A cross-encoder.
+    #[error(transparent)]
+    CrossEncoder(#[from] model::CrossEncoderError),
+    /// A monoT5.
+    #[error(transparent)]
+    MonoT5(#[from] model::MonoT5Error),
     /// The corpus of BM25.
     #[error(transparent)]
     Beir(#[from] data::beir::BeirError),
@@ -39,15 +48,6 @@ pub enum TeacherError {
         teacher: String,
         /// What was looked for.
         path: PathBuf,
-    },
-    /// This version cannot run models of that type.
-    #[error(
-        "teacher {teacher}: models of this type are not run here: serve it with text-embeddings-inference and name it as \
-         type: remote"
-    )]
-    NotSupported {
-        /// Name of the teacher.
-        teacher: String,
     },
     /// Queries were to come from a table that is not there.
     #[error(

@@ -4,16 +4,23 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use configs::teachers::{
-    Bm25Teacher, LocalModel, Prefixes, RemoteTeacher, SparseTeacher, VectorsTeacher,
+    Bm25Teacher, DenseTeacher, LocalModel, PairTeacher, Pooling, Prefixes, RemoteTeacher,
+    SparseTeacher, VectorsTeacher,
 };
 use configs::{TeacherConfig, TeacherKind, TeachersConfig};
 use data::beir::{BeirDir, Documents};
 use data::{BatchLimit, DenseVectors};
 use eval::bm25::{Bm25Encoder, Bm25Params};
-use model::{QueryWeights, SparseEncoder, SparseOptions};
+use model::{
+    CrossEncoder, CrossEncoderOptions, DenseEncoder, DenseOptions, MonoT5, MonoT5Options,
+    QueryWeights, SparseEncoder, SparseOptions,
+};
 
 use super::fingerprint::{Fingerprint, FingerprintBuilder};
-use super::{Ensemble, Member, RemoteScorer, SparseScorer, Teacher, TeacherError, VectorScorer};
+use super::{
+    DenseScorer, Ensemble, Member, PairModel, PairScorer, RemoteScorer, SparseScorer, Teacher,
+    TeacherError, VectorScorer,
+};
 
 /// Changes when the same model and texts give other scores than before.
 const VERSION: &str = "teacher 1";
@@ -59,11 +66,6 @@ pub fn load(
     Ok((Ensemble::new(members, config.score_scale as f32), notes))
 }
 
-/// The directory of a model that a file of teachers names.
-pub fn resolve_model(model: &str) -> PathBuf {
-    PathBuf::from(model)
-}
-
 fn load_teacher(
     config: &TeacherConfig,
     device: &Device,
@@ -78,9 +80,9 @@ fn load_teacher(
             Ok(Box::new(VectorScorer::new(name, queries?, documents?)?))
         }
         TeacherKind::Remote(remote) => Ok(Box::new(RemoteScorer::new(name, remote)?)),
-        TeacherKind::Dense(_) | TeacherKind::CrossEncoder(_) | TeacherKind::MonoT5(_) => {
-            Err(TeacherError::NotSupported { teacher: name })
-        }
+        TeacherKind::Dense(dense) => load_dense(name, dense, device, notes),
+        TeacherKind::CrossEncoder(pair) => load_cross_encoder(name, pair, device),
+        TeacherKind::MonoT5(pair) => load_mono_t5(name, pair, device),
     }
 }
 
@@ -132,6 +134,71 @@ fn load_sparse(
     )))
 }
 
+fn load_dense(
+    name: String,
+    config: &DenseTeacher,
+    device: &Device,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Teacher>, TeacherError> {
+    let dir = model_dir(&name, &config.model)?;
+    let options = DenseOptions {
+        pooling: config.pooling.map(|pooling| match pooling {
+            Pooling::Cls => model::Pooling::Cls,
+            Pooling::Mean => model::Pooling::Mean,
+        }),
+        normalise: config.normalize,
+        max_len: Some(config.model.max_length),
+        query_prefix: config.model.prefixes.query_prefix.clone(),
+        document_prefix: config.model.prefixes.document_prefix.clone(),
+        ..DenseOptions::default()
+    };
+    let (encoder, loaded) = DenseEncoder::load(&dir, &options, device)?;
+    if loaded.pooling_assumed {
+        notes.push(format!(
+            "teacher {name}: its files name no pooling, cls is taken; pooling: mean chooses the other"
+        ));
+    }
+    let limit = BatchLimit::Tokens(config.model.batch_tokens);
+    Ok(Box::new(DenseScorer::new(name, encoder, limit)))
+}
+
+fn load_cross_encoder(
+    name: String,
+    config: &PairTeacher,
+    device: &Device,
+) -> Result<Box<dyn Teacher>, TeacherError> {
+    let dir = model_dir(&name, &config.model)?;
+    let options = CrossEncoderOptions {
+        max_len: Some(config.model.max_length),
+        ..CrossEncoderOptions::default()
+    };
+    let model = CrossEncoder::load(&dir, &options, device)?;
+    Ok(pair_scorer(name, model, &config.model))
+}
+
+fn load_mono_t5(
+    name: String,
+    config: &PairTeacher,
+    device: &Device,
+) -> Result<Box<dyn Teacher>, TeacherError> {
+    let dir = model_dir(&name, &config.model)?;
+    let options = MonoT5Options {
+        max_length: config.model.max_length,
+        ..MonoT5Options::default()
+    };
+    let model = MonoT5::load(&dir, &options, device)?;
+    Ok(pair_scorer(name, model, &config.model))
+}
+
+fn pair_scorer<M: PairModel + 'static>(
+    name: String,
+    model: M,
+    config: &LocalModel,
+) -> Box<dyn Teacher> {
+    let limit = BatchLimit::Tokens(config.batch_tokens);
+    Box::new(PairScorer::new(name, model, config.prefixes.clone(), limit))
+}
+
 fn load_bm25(name: String, config: &Bm25Teacher) -> Result<Box<dyn Teacher>, TeacherError> {
     let documents = match config.corpus.is_dir() {
         true => BeirDir::open(&config.corpus)?.documents()?,
@@ -152,7 +219,7 @@ fn load_bm25(name: String, config: &Bm25Teacher) -> Result<Box<dyn Teacher>, Tea
 
 /// The directory of a local model, which must be there.
 fn model_dir(teacher: &str, model: &LocalModel) -> Result<PathBuf, TeacherError> {
-    let path = resolve_model(&model.model);
+    let path = PathBuf::from(&model.model);
     match path.is_dir() {
         true => Ok(path),
         false => Err(TeacherError::NoModel {
@@ -170,15 +237,15 @@ fn fingerprint(kind: &TeacherKind) -> Result<Fingerprint, TeacherError> {
     builder.bytes(options(kind).as_bytes());
     match kind {
         TeacherKind::Sparse(sparse) => {
-            builder.model(&resolve_model(&sparse.model.model))?;
+            builder.model(Path::new(&sparse.model.model))?;
             sparse
                 .idf_path
                 .iter()
                 .try_for_each(|path| builder.file(path))?;
         }
-        TeacherKind::Dense(dense) => builder.model(&resolve_model(&dense.model.model))?,
+        TeacherKind::Dense(dense) => builder.model(Path::new(&dense.model.model))?,
         TeacherKind::CrossEncoder(pair) | TeacherKind::MonoT5(pair) => {
-            builder.model(&resolve_model(&pair.model.model))?;
+            builder.model(Path::new(&pair.model.model))?;
         }
         TeacherKind::Bm25(bm25) => builder.file(&corpus_file(&bm25.corpus)?)?,
         TeacherKind::Vectors(vectors) => {

@@ -7,21 +7,25 @@
 
 mod bi_encoder;
 pub mod cache;
+mod dense;
 mod ensemble;
 mod error;
 pub mod fingerprint;
 mod load;
 pub mod online;
+mod pair;
 mod remote;
 pub mod score_file;
 mod sparse;
 mod vectors;
 
 pub use cache::ScoreCache;
+pub use dense::DenseScorer;
 pub use ensemble::{Ensemble, Member, min_max};
 pub use error::TeacherError;
-pub use load::{load, resolve_model};
+pub use load::load;
 pub use online::OnlineTeachers;
+pub use pair::{PairModel, PairScorer};
 pub use remote::{RemoteError, RemoteScorer};
 pub use score_file::{ScoreError, ScoreJob, ScoreOutcome};
 pub use sparse::SparseScorer;
