@@ -389,7 +389,7 @@ fn bad_teachers_and_data() {
         (
             "model.yaml",
             "teachers:\n- {type: sparse, model: nowhere}\n",
-            vec!["sparse nowhere", "no model directory"],
+            vec!["model.yaml: nowhere: no such directory"],
         ),
         (
             "corpus.yaml",

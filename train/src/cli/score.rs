@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use configs::load_teachers;
 use data::Hub;
@@ -60,7 +60,8 @@ impl ScoreArguments {
         let mut progress = Progress::new(self.common.quiet);
         Logging::start("info", self.common.quiet, &progress.bar);
         let hub = Hub::for_command_line(self.common.quiet);
-        let (config, taken) = fetch_teachers(&load_teachers(&self.teachers)?, &hub)?;
+        let (config, taken) = fetch_teachers(&load_teachers(&self.teachers)?, &hub)
+            .with_context(|| self.teachers.display().to_string())?;
         taken.iter().for_each(|note| info!("{note}"));
         let input = hub.data(&self.input)?;
         let device = select(self.common.device)?;
