@@ -1,6 +1,6 @@
 //! Training of inference-free learned sparse retrievers, and of the masked-LMs that they start from.
 //!
-//! [`fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`task`] its data, [`trainer`]
+//! [`mod@fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`task`] its data, [`trainer`]
 //! is the loop, [`step`] what it differentiates ([`masked_lm`] where that is no ranking), [`loss`] the objective,
 //! [`teacher`] who it learns from, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`]
 //! what is left on the disk. The library never prints: an [`Observer`] is told what happens.
