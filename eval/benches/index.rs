@@ -1,6 +1,8 @@
 //! The embedded index: 20,000 documents of 150 tokens drawn with the skew of real text, queries of 10. `cargo bench -p
 //! eval`.
 
+use std::collections::BTreeMap;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use eval::search::{IndexBuilder, InvertedIndex, Searcher};
@@ -15,16 +17,18 @@ fn main() {
     divan::main();
 }
 
-/// Token ids whose frequency falls with the id, as words' does with their rank.
+/// Distinct token ids, ascending, whose frequency falls with the id, as words' does with their rank.
 fn vectors(count: usize, length: usize, seed: u64) -> Vec<SparseVector> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || {
-        let token = 30_522f64.powf(random.random::<f64>()) as u32;
-        (token, random.random_range(0.1..2.0f32))
+    let mut vector = || {
+        let mut tokens = BTreeMap::new();
+        while tokens.len() < length {
+            let token = 30_522f64.powf(random.random::<f64>()) as u32;
+            tokens.insert(token, random.random_range(0.1..2.0f32));
+        }
+        tokens.into_iter().collect()
     };
-    (0..count)
-        .map(|_| (0..length).map(|_| draw()).collect())
-        .collect()
+    (0..count).map(|_| vector()).collect()
 }
 
 fn index(documents: &[SparseVector]) -> InvertedIndex {
