@@ -24,13 +24,26 @@ lint:
 quickstart:
     cargo run --release -p train
 
-# Real weights: mine training groups, train on SciFact, evaluate on its test split
-scifact:
+# Mine SciFact's training groups: claims and titles, each with BM25's best wrong abstracts
+scifact-mined:
     cargo build --release --workspace
     mkdir -p outputs
     {{mine}} --split train --depth 10 --output outputs/claims.jsonl
     {{mine}} --queries titles --sample 1000 --depth 5 --output outputs/titles.jsonl
     cat outputs/claims.jsonl outputs/titles.jsonl > outputs/scifact-train.jsonl
+
+# Real weights: train on SciFact from MiniLM as it is, evaluate on the test split
+scifact: scifact-mined
     target/release/ellzero-train configs/scifact.yaml
+
+# Masked-LM training: gives MiniLM a head
+scifact-head:
+    cargo build --release --workspace
+    test -e outputs/scifact-mlm/final || target/release/ellzero-train configs/scifact_mlm.yaml --resume
+
+# The whole way: a head, mined negatives, teachers, l0 training, evaluation
+scifact-distill: scifact-head scifact-mined
+    target/release/ellzero-train configs/scifact_distill.yaml
+    target/release/ellzero-eval beir --model outputs/scifact-distill/final --data ../shared/data/scifact --output outputs/scifact-distill/beir
 
 mine := "target/release/ellzero-eval mine --model bm25 --data ../shared/data/scifact"

@@ -90,9 +90,12 @@ keys! {
     preprocess_func: String,
     /// Overrides the dropout of the model's config.json. Ours.
     dropout: f64,
-    /// Logit below which a vocabulary entry starts at zero where the checkpoint has no masked-LM head (default: 2.0; for
-    /// mlm 0, since a constant says nothing about which token it is). Ours.
+    /// Logit below which a vocabulary entry starts at zero: taken from the decoder's bias before the first step (default:
+    /// 0; where the checkpoint has no masked-LM head 2.0, but for mlm, since a constant says nothing about which token it
+    /// is). Ours.
     head_threshold: f64,
+    /// Adds each token's IDF, but at most this, to the decoder's bias before the first step (default: nothing). Ours.
+    head_idf_cap: f64,
 
     /// Parts of the model that are not trained, by their path, as `head.transform` (default: none). Ours.
     freeze: Vec<String>,
@@ -125,6 +128,8 @@ keys! {
 
     /// kldiv, marginmse, infonce; several are summed (default: kldiv).
     loss_types: Vec<String>,
+    /// What each of `loss_types` is multiplied by, in their order (default: 1 each). Ours.
+    loss_weights: Vec<f64>,
     /// Times each ranking loss (default: 1).
     ranking_loss_weight: f64,
     /// Score every query against every document of the batch (default: false).

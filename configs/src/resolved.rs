@@ -67,9 +67,14 @@ pub struct ModelConfig {
     pub preprocess: Option<Preprocess>,
     /// Overrides both dropout probabilities of config.json (`dropout`).
     pub dropout: Option<f64>,
-    /// Logit below which a vocabulary entry starts at zero when the checkpoint has no masked-LM head
-    /// (`head_threshold`): the new decoder bias is its negative.
-    pub head_threshold: f64,
+    /// Taken from the decoder's bias before the first step (`head_threshold`).
+    pub head_threshold: Option<f64>,
+    /// Each token's IDF, but at most this, is added to the decoder's bias before the first step (`head_idf_cap`).
+    ///
+    /// A masked-LM's logit is, up to a constant, log P(token | text), which is high for a common token in any text.
+    /// With log P(token) taken away, for which IDF stands, remains what the text says of it, the pointwise mutual
+    /// information. The cap is for tokens so rare that neither number is known.
+    pub head_idf_cap: Option<f64>,
     /// Module paths of what is not trained.
     pub freeze: Vec<String>,
 }
@@ -190,6 +195,8 @@ impl DataKind {
 pub struct LossConfig {
     /// Summed.
     pub ranking: Vec<RankingLoss>,
+    /// What each of `ranking` is multiplied by before (`loss_weights`).
+    pub loss_weights: Vec<f64>,
     /// Times each ranking loss.
     pub ranking_weight: f64,
     /// Score every query against every document of the batch.

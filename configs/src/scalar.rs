@@ -102,6 +102,14 @@ impl FromYaml for u64 {
     }
 }
 
+impl FromYaml for Vec<f64> {
+    const EXPECTED: &'static str = "a list of numbers";
+
+    fn from_yaml(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(f64::from_yaml).collect()
+    }
+}
+
 impl FromYaml for Vec<String> {
     const EXPECTED: &'static str = "a list of names, or one text with commas";
 

@@ -202,6 +202,26 @@ fn impossible_settings_are_refused_by_name() {
         ),
         ("loss_types: []", "r.yaml:5: loss_types: the list is empty"),
         (
+            "loss_weights: [0.5, 1]",
+            "r.yaml:5: loss_weights: found 2 numbers for 1 losses",
+        ),
+        (
+            "loss_weights: [-1]",
+            "r.yaml:5: loss_weights: expected numbers of 0 or more",
+        ),
+        (
+            "loss_weights: 1",
+            "r.yaml:5: loss_weights: expected a list of numbers",
+        ),
+        (
+            "head_idf_cap: 0",
+            "r.yaml:5: head_idf_cap: expected more than 0",
+        ),
+        (
+            "head_idf_cap: 8\ninf_free: false",
+            "r.yaml:5: head_idf_cap: it caps the weights of idf_path",
+        ),
+        (
             "loss_types: [mlm]",
             "r.yaml:5: loss_types: `mlm` is not supported: guessing",
         ),
@@ -423,7 +443,7 @@ fn masked_lm_has_its_own_keys_and_ignores_those_of_ranking() {
         eval_file: None,
     };
     assert_eq!(config.task, Task::MaskedLm(bert));
-    assert_eq!(config.model.head_threshold, 0.0);
+    assert_eq!(config.model.head_threshold, None);
     assert_eq!(config.data.docs_per_query, 1);
 
     for (line, expected) in [

@@ -203,6 +203,18 @@ impl MaskedLm {
         ops::cross_entropy(hidden, self.decoder(), self.head.bias.val(), targets)
     }
 
+    /// Adds a number to each token's logits from now on.
+    ///
+    /// # Shapes
+    ///
+    /// - by: `[vocab]`
+    pub fn shift_bias(&mut self, by: &[f32]) {
+        let bias = &mut self.head.bias;
+        let by = Tensor::from_floats(by, &bias.lazy_device());
+        let shifted = bias.val().detach() + by;
+        *bias = bias.clone().transform_for_load(shifted, bias.id);
+    }
+
     /// The decoder matrix: its own, or the word embeddings it is tied to.
     ///
     /// # Shapes

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::world::{World, listing};
+use crate::weights::Weights;
 
 /// Keys of every row of metrics.jsonl.
 const FIGURES: [&str; 14] = [
@@ -55,6 +56,35 @@ fn gradient_caching_changes_nothing() {
             (whole - cached).abs() <= 1e-4 * (1.0 + whole.abs()),
             "{whole} {cached}"
         );
+    }
+}
+
+/// The bias of the first step is the file's, plus IDF up to a cap, less the threshold; that of a resumed run is not moved
+/// again.
+#[test]
+fn a_head_starts_where_the_recipe_says() {
+    let world = World::new();
+    let bias = |dir: &str| {
+        let weights = Weights::read(&world.path(dir).join("model.safetensors"));
+        weights.0[&weights.key("predictions.bias")].floats()
+    };
+    let options =
+        "--set head_threshold=1.5 --set head_idf_cap=2 --set learning_rate=1e-7 --set save_steps=1";
+    finished(&world, &format!("{options} --set max_steps=1"));
+    finished(&world, &format!("{options} --set max_steps=2 --resume"));
+    let idf: Value = serde_json::from_str(&world.read("model/idf.json")).expect("JSON");
+    let vocabulary = world.read("model/vocab.txt");
+    let before = bias("model");
+    for (id, token) in vocabulary.lines().enumerate() {
+        let idf = idf[token].as_f64().unwrap_or(1.0) as f32;
+        let expected = before[id] + idf.min(2.0) - 1.5;
+        for dir in ["out/checkpoint-1", "out/final"] {
+            let found = bias(dir)[id];
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "{dir} {token}: {found} {expected}"
+            );
+        }
     }
 }
 

@@ -78,6 +78,7 @@ impl Golden {
             prune_ratio: None,
             loss: LossConfig {
                 ranking: vec![RankingLoss::KlDiv],
+                loss_weights: vec![1.0],
                 ranking_weight: 1.0,
                 in_batch_negatives: false,
                 temperature: 1.0,

@@ -24,6 +24,9 @@ use crate::task::{Feed, TaskData};
 use crate::teacher::{self, OnlineTeachers};
 use checks::{check_sizes, check_unchanged};
 
+/// Where a new head's entries start at zero: MiniLM, for one, gives a document about 2,800 weights then.
+const NEW_HEAD_THRESHOLD: f64 = 2.0;
+
 /// What stays the same from the first step of a run to the last.
 pub struct Setup {
     /// The recipe.
@@ -170,26 +173,53 @@ impl Setup {
     fn load_model(&mut self, checkpoint: Option<&Path>) -> Result<MaskedLm, TrainError> {
         let settings = &self.config.model;
         let options = ImportOptions {
-            head_threshold: settings.head_threshold,
+            head_threshold: settings.head_threshold.unwrap_or(match self.config.task {
+                Task::Ranking => NEW_HEAD_THRESHOLD,
+                Task::MaskedLm(_) => 0.0,
+            }),
             dropout: settings.dropout,
         };
         let source = Path::new(&settings.name_or_path);
         if checkpoint.is_none() && settings.from_scratch {
             let note = "the model starts from random weights (init_from_scratch)";
             self.notes.push(note.to_owned());
-            let (model, _) = hf::from_scratch(source, &options, &self.device)?;
+            let (mut model, _) = hf::from_scratch(source, &options, &self.device)?;
+            self.shift_bias(&mut model, 0.0);
             return freeze(model, &settings.freeze);
         }
-        let (model, _, report) = hf::load(checkpoint.unwrap_or(source), &options, &self.device)?;
+        let (mut model, _, report) =
+            hf::load(checkpoint.unwrap_or(source), &options, &self.device)?;
         if !report.initialised.is_empty() {
             self.notes.push(format!(
                 "{} has no masked-LM head: it starts as one that passes the hidden states on to the word embeddings, \
                  less head_threshold {}",
                 report.path.display(),
-                settings.head_threshold
+                options.head_threshold
             ));
         }
+        if checkpoint.is_none() {
+            let is_new = !report.initialised.is_empty();
+            let threshold = settings.head_threshold.filter(|_| !is_new);
+            self.shift_bias(&mut model, threshold.unwrap_or(0.0));
+        }
         freeze(model, &settings.freeze)
+    }
+
+    /// Adds to the decoder's bias what `head_idf_cap` says, and takes `threshold` away.
+    fn shift_bias(&self, model: &mut MaskedLm, threshold: f64) {
+        let idf = self
+            .initial_idf
+            .as_ref()
+            .zip(self.config.model.head_idf_cap);
+        let shift: Vec<f32> = (0..self.encoder.vocab_size)
+            .map(|token| {
+                let prior = idf.map_or(0.0, |(idf, cap)| f64::from(idf.weights[token]).min(cap));
+                (prior - threshold) as f32
+            })
+            .collect();
+        if shift.iter().any(|&shift| shift != 0.0) {
+            model.shift_bias(&shift);
+        }
     }
 
     /// Makes the run's batches.

@@ -167,6 +167,8 @@ impl Objective {
             RankingLoss::InfoNce => info_nce(scores.clone(), candidates, temperature),
         });
         let sum = losses
+            .zip(&self.loss.loss_weights)
+            .map(|(loss, &weight)| loss * weight)
             .reduce(|sum, loss| sum + loss)
             .expect("a recipe has at least one ranking loss");
         sum * self.loss.ranking_weight
@@ -239,6 +241,7 @@ pub(crate) mod tests {
             activation: Activation::L1Relu,
             prune_ratio: None,
             loss: LossConfig {
+                loss_weights: vec![1.0; ranking.len()],
                 ranking,
                 ranking_weight: 0.5,
                 in_batch_negatives,
@@ -285,6 +288,23 @@ pub(crate) mod tests {
             assert_eq!((figures.q_flops, figures.q_length), (None, 2.0));
             assert!(figures.d_length > 1.0 && figures.loss.is_finite());
         }
+    }
+
+    #[test]
+    fn losses_have_weights() {
+        let device = Device::flex().autodiff();
+        let batch = inference_free(3, &device);
+        let ranking = |losses: Vec<RankingLoss>, weights: Vec<f64>| {
+            let mut objective = objective(losses, false);
+            objective.loss.loss_weights = weights;
+            let output = objective.forward(&trainable(false, &device), &batch, 0);
+            f64::from(output.figures().ranking_loss)
+        };
+        let kl = ranking(vec![RankingLoss::KlDiv], vec![1.0]);
+        let mse = ranking(vec![RankingLoss::MarginMse], vec![1.0]);
+        let both = vec![RankingLoss::KlDiv, RankingLoss::MarginMse];
+        let expected = 0.25 * kl + 2.0 * mse;
+        assert!((ranking(both, vec![0.25, 2.0]) - expected).abs() < 1e-5 * (1.0 + expected));
     }
 
     #[test]

@@ -34,8 +34,10 @@ pub(super) fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<LossCo
             FlopsReduction::default(),
         )?,
     };
+    let ranking = ranking(raw)?;
     Ok(LossConfig {
-        ranking: ranking(raw)?,
+        loss_weights: loss_weights(raw, ranking.len())?,
+        ranking,
         ranking_weight: raw.ranking_loss_weight.unwrap_or(1.0),
         in_batch_negatives: raw.use_in_batch_negatives.unwrap_or(false),
         temperature,
@@ -53,7 +55,7 @@ fn ranking(raw: &RawConfig) -> Result<Vec<RankingLoss>, ConfigError> {
     let mut losses = Vec::new();
     for name in names {
         let loss = choice(raw, "loss_types", Some(name), RankingLoss::KlDiv)?;
-        let twice = format!("{name} is listed twice; raise ranking_loss_weight instead");
+        let twice = format!("{name} is listed twice; raise its share of loss_weights instead");
         raw.require(!losses.contains(&loss), "loss_types", &twice)?;
         losses.push(loss);
     }
@@ -63,6 +65,18 @@ fn ranking(raw: &RawConfig) -> Result<Vec<RankingLoss>, ConfigError> {
     );
     raw.require(!losses.is_empty(), "loss_types", &none)?;
     Ok(losses)
+}
+
+fn loss_weights(raw: &RawConfig, losses: usize) -> Result<Vec<f64>, ConfigError> {
+    let weights = raw.loss_weights.clone().unwrap_or(vec![1.0; losses]);
+    let found = format!(
+        "found {} numbers for {losses} losses; expected one each, in the order of loss_types",
+        weights.len()
+    );
+    raw.require(weights.len() == losses, "loss_weights", &found)?;
+    let ok = weights.iter().all(|&weight| weight >= 0.0);
+    raw.require(ok, "loss_weights", "expected numbers of 0 or more")?;
+    Ok(weights)
 }
 
 /// Queries are penalised where the model writes them; threshold and reduction are those of the documents.
@@ -99,6 +113,7 @@ fn query_flops(
 pub(super) fn write(loss: &LossConfig, raw: &mut RawConfig) {
     let names = loss.ranking.iter().map(|loss| loss.label().to_owned());
     raw.loss_types = Some(names.collect());
+    raw.loss_weights = Some(loss.loss_weights.clone());
     raw.ranking_loss_weight = Some(loss.ranking_weight);
     raw.use_in_batch_negatives = Some(loss.in_batch_negatives);
     raw.temperature = Some(loss.temperature);

@@ -10,7 +10,6 @@ use crate::raw::RawConfig;
 use crate::resolved::{Activation, ModelConfig, Preprocess, QueryEncoder};
 
 /// Logits of a new masked-LM head count from here: fine for MiniLM states against its word embeddings.
-const HEAD_THRESHOLD: f64 = 2.0;
 
 pub(super) fn read(
     raw: &RawConfig,
@@ -52,10 +51,11 @@ pub(super) fn read(
         prune_ratio: raw.prune_ratio,
         preprocess: preprocess(raw)?,
         dropout: raw.dropout,
-        head_threshold: raw.head_threshold.unwrap_or(match data_type {
-            DataType::Kd | DataType::KdIds | DataType::PosNegs => HEAD_THRESHOLD,
-            DataType::Mlm => 0.0,
-        }),
+        head_threshold: raw.head_threshold,
+        head_idf_cap: match data_type {
+            DataType::Kd | DataType::KdIds | DataType::PosNegs => head_idf_cap(raw)?,
+            DataType::Mlm => None,
+        },
         freeze: raw.freeze.clone().unwrap_or_default(),
     })
 }
@@ -90,6 +90,21 @@ fn query(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<QueryEncoder, Co
         idf_path,
         learning_rate: trained.then_some(rate),
     })
+}
+
+fn head_idf_cap(raw: &RawConfig) -> Result<Option<f64>, ConfigError> {
+    let has_idf = raw.inf_free.unwrap_or(true) && not_null(raw.idf_path.as_ref()).is_some();
+    raw.require(
+        raw.head_idf_cap.is_none() || has_idf,
+        "head_idf_cap",
+        "it caps the weights of idf_path, which is not given; name an idf.json or remove the key",
+    )?;
+    raw.require(
+        raw.head_idf_cap.is_none_or(|cap| cap > 0.0),
+        "head_idf_cap",
+        "expected more than 0",
+    )?;
+    Ok(raw.head_idf_cap)
 }
 
 /// `activation_type` of one branch of the reference, `use_l0` of the other.
@@ -149,6 +164,7 @@ pub(super) fn write(model: &ModelConfig, raw: &mut RawConfig) {
         .preprocess
         .map(|preprocess| preprocess.label().to_owned());
     raw.dropout = model.dropout;
-    raw.head_threshold = Some(model.head_threshold);
+    raw.head_threshold = model.head_threshold;
+    raw.head_idf_cap = model.head_idf_cap;
     raw.freeze = Some(model.freeze.clone());
 }
