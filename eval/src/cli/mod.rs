@@ -1,6 +1,7 @@
 //! The command line of `ellzero-eval`: what was said becomes calls of the library.
 
 mod beir;
+mod compare;
 mod compute;
 mod encode;
 mod explain;
@@ -50,8 +51,8 @@ enum Command {
     Bm25(beir::Bm25Arguments),
     /// Judge a run file
     Metrics(metrics::MetricsArguments),
-    /// Say whether one run is significantly better than another
-    Compare(metrics::CompareArguments),
+    /// Say whether runs are significantly better than a first one
+    Compare(compare::CompareArguments),
     /// Collect hard negatives for training
     Mine(mine::MineArguments),
     /// Show which tokens a query and a document share, and what each adds to the score
