@@ -3,12 +3,14 @@
 mod beir;
 mod compare;
 mod compute;
+mod datasets;
 mod encode;
 mod explain;
 mod fingerprint;
 mod metrics;
 mod mine;
 mod progress;
+mod report;
 mod search;
 
 use std::io::{self, Write};
@@ -53,6 +55,8 @@ enum Command {
     Metrics(metrics::MetricsArguments),
     /// Say whether runs are significantly better than a first one
     Compare(compare::CompareArguments),
+    /// Draw one page of the results of several evaluations
+    Report(report::ReportArguments),
     /// Collect hard negatives for training
     Mine(mine::MineArguments),
     /// Show which tokens a query and a document share, and what each adds to the score
@@ -76,6 +80,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Bm25(arguments) => arguments.run(common.quiet),
         Command::Metrics(arguments) => arguments.run(common.quiet),
         Command::Compare(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         Command::Mine(arguments) => arguments.run(common.quiet),
         Command::Explain(arguments) => arguments.run(common.quiet),
     }
