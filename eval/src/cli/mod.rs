@@ -7,6 +7,7 @@ mod datasets;
 mod encode;
 mod explain;
 mod fingerprint;
+mod hits;
 mod metrics;
 mod mine;
 mod progress;

@@ -6,6 +6,7 @@ mod heat_map;
 mod page;
 mod published;
 mod queries;
+mod snippet;
 mod style;
 mod system;
 mod table;
@@ -16,6 +17,7 @@ use crate::beir::DatasetReport;
 pub use explanation::explanation_page;
 pub use page::{ReportPage, report_page};
 pub use published::{PUBLISHED, PublishedModel};
+pub use snippet::{MatchedSpan, Snippet, snippet};
 pub use system::{Baseline, BaselineSet, ReadError, SystemResults};
 pub use table::{
     averages, csv_table, markdown_table, per_query_csv, results_json, table_rows, text_table,
