@@ -6,6 +6,7 @@ mod vocabulary;
 
 pub use pairs::PairTokens;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -222,18 +223,36 @@ impl Tokenizer {
                 .as_ref()
                 .map_or(rest.len(), |cuts| cuts.first(rest));
             let (piece, tail) = rest.split_at(cut);
-            let encoding =
-                self.inner
-                    .encode_fast(piece, false)
-                    .map_err(|error| TokenizeError::Encode {
-                        text: text.chars().take(80).collect(),
-                        reason: error.to_string(),
-                    })?;
+            let encoding = self.inner.encode_fast(piece, false);
+            let encoding = encoding.map_err(|error| encode_error(text, &error))?;
             let kept = encoding.get_ids().len().min(end - ids.len());
             ids.extend_from_slice(&encoding.get_ids()[..kept]);
             rest = tail;
         }
         Ok(())
+    }
+
+    /// [`Tokenizer::encode_content`] with the bytes of `text` that each token stands for.
+    ///
+    /// # Errors
+    /// [`TokenizeError::Encode`] when the tokenizer itself fails.
+    pub fn spans(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, TokenizeError> {
+        let mut spans = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            let rest = &text[start..];
+            let cut = self
+                .cuts
+                .as_ref()
+                .map_or(rest.len(), |cuts| cuts.first(rest));
+            let encoding = self.inner.encode(&rest[..cut], false);
+            let encoding = encoding.map_err(|error| encode_error(text, &error))?;
+            let offsets = encoding.get_offsets().iter();
+            let ranges = offsets.map(|&(from, to)| start + from..start + to);
+            spans.extend(encoding.get_ids().iter().copied().zip(ranges));
+            start += cut;
+        }
+        Ok(spans)
     }
 
     /// Number of token ids: the largest plus one.
@@ -327,6 +346,13 @@ fn frame(tokenizer: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), Stri
     Ok((framed[..start].to_vec(), framed[end..].to_vec()))
 }
 
+fn encode_error(text: &str, reason: &dyn std::fmt::Display) -> TokenizeError {
+    TokenizeError::Encode {
+        text: text.chars().take(80).collect(),
+        reason: reason.to_string(),
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
     std::fs::read(path).map_err(|cause| TokenizeError::Read {
         path: path.to_path_buf(),
@@ -396,6 +422,14 @@ mod tests {
         for text in [spaced, dense] {
             let whole = tokenizer.inner.encode_fast(text.as_str(), false).unwrap();
             assert_eq!(tokenizer.encode_content(&text).unwrap(), whole.get_ids());
+            let (ids, spans): (Vec<_>, Vec<_>) =
+                tokenizer.spans(&text).unwrap().into_iter().unzip();
+            assert_eq!(ids, whole.get_ids());
+            let named = spans.iter().zip(&ids).filter(|&(_, &id)| id == 6);
+            let texts: Vec<_> = named.map(|(span, _)| &text[span.clone()]).collect();
+            assert!(texts.iter().all(|&text| text == "world"), "{texts:?}");
+            let last = spans.last().unwrap();
+            assert!(text.get(last.clone()).is_some() && last.end + 8 > text.len());
             assert_eq!(
                 tokenizer.encode(&text, 5002).unwrap()[1..5001],
                 whole.get_ids()[..5000]

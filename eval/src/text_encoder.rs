@@ -1,10 +1,15 @@
 //! Whatever turns texts into sparse vectors, neural or not.
 
+use std::ops::Range;
+
 use data::{Idf, Tokenizer};
 use model::sparse::SparseError;
 use model::sparse::idf_query;
 use model::{SparseEncoder, SparseVector};
 use rayon::prelude::*;
+
+/// A token and the bytes of the text that it stands for.
+pub type TokenSpan = (u32, Range<usize>);
 
 /// Texts in, sparse vectors over one vocabulary out, in input order.
 pub trait TextEncoder {
@@ -24,6 +29,15 @@ pub trait TextEncoder {
 
     /// The names of the numbers that vectors are over, from 0.
     fn token_names(&self) -> Vec<String>;
+
+    /// The tokens of a text in its order, each with the bytes that it stands for; none where that is not known.
+    ///
+    /// # Errors
+    ///
+    /// If the text cannot be tokenized.
+    fn token_spans(&self, _text: &str) -> Result<Vec<TokenSpan>, SparseError> {
+        Ok(Vec::new())
+    }
 }
 
 impl TextEncoder for SparseEncoder {
@@ -38,6 +52,10 @@ impl TextEncoder for SparseEncoder {
     fn token_names(&self) -> Vec<String> {
         names_of(self.tokenizer())
     }
+
+    fn token_spans(&self, text: &str) -> Result<Vec<TokenSpan>, SparseError> {
+        Ok(self.tokenizer().spans(text)?)
+    }
 }
 
 impl<T: TextEncoder + ?Sized> TextEncoder for &T {
@@ -51,6 +69,10 @@ impl<T: TextEncoder + ?Sized> TextEncoder for &T {
 
     fn token_names(&self) -> Vec<String> {
         (**self).token_names()
+    }
+
+    fn token_spans(&self, text: &str) -> Result<Vec<TokenSpan>, SparseError> {
+        (**self).token_spans(text)
     }
 }
 
@@ -91,6 +113,10 @@ impl TextEncoder for LexicalEncoder<'_> {
 
     fn token_names(&self) -> Vec<String> {
         names_of(self.tokenizer)
+    }
+
+    fn token_spans(&self, text: &str) -> Result<Vec<TokenSpan>, SparseError> {
+        Ok(self.tokenizer.spans(text)?)
     }
 }
 

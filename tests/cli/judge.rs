@@ -1,6 +1,6 @@
 //! `ellzero-eval metrics` and `compare`, on the golden judgements.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::compare::Checks;
 use crate::fixture::{self, number};
@@ -94,4 +94,64 @@ fn a_run_does_not_differ_from_itself() {
     let line = "eval compare golden.trec golden.trec --qrels golden.tsv";
     let text = world.command(line).run().success();
     assert!(text.contains("ndcg@10"), "{text}");
+    let json = world.command(&format!("{line} --json")).run().success();
+    let found: Value = serde_json::from_str(&json).expect("JSON");
+    for key in ["p_value", "p_corrected", "t_p_value", "t_p_corrected"] {
+        assert_eq!(found["ndcg@10"][key], 1.0, "{key} in {found}");
+    }
+    assert_eq!(found["map@100"]["interval"], json!([0.0, 0.0]));
+    assert_eq!(found["map@100"]["wins"], 0);
+}
+
+/// 40 queries; run `better` puts the one relevant document first, `worse` second, `none` nowhere.
+fn write_runs(world: &World) {
+    let lines = |line: &dyn Fn(usize) -> String| (0..40).map(line).collect::<String>();
+    world.write("many.qrels", lines(&|query| format!("q{query} 0 d 1\n")));
+    for (name, score) in [("better", 3.0), ("worse", 1.0)] {
+        let run = |query| format!("q{query} Q0 d 1 {score} x\nq{query} Q0 e 2 2.0 x\n");
+        world.write(&format!("{name}.trec"), lines(&run));
+    }
+    world.write(
+        "none.trec",
+        lines(&|query| format!("q{query} Q0 e 1 1.0 x\n")),
+    );
+}
+
+#[test]
+fn several_runs_against_one() {
+    let world = World::new();
+    write_runs(&world);
+    let compare = |line: &str| {
+        let line =
+            format!("eval compare {line} --qrels many.qrels --measures mrr,p@1 --rounds 999");
+        world.command(&line).run().success()
+    };
+    let json: Value =
+        serde_json::from_str(&compare("worse.trec better.trec none.trec --json")).expect("JSON");
+    let better = &json["better.trec"]["mrr"];
+    assert_eq!(
+        (better["a"].as_f64(), better["b"].as_f64()),
+        (Some(0.5), Some(1.0))
+    );
+    assert_eq!(better["interval"], json!([0.5, 0.5]));
+    assert_eq!(
+        (&better["wins"], &better["losses"]),
+        (&json!(40), &json!(0))
+    );
+    // 1 of 1000 rounds is as large as the observed one: itself. 4 comparisons.
+    assert_eq!(better["p_value"], 0.001);
+    assert_eq!(better["p_corrected"], 0.004);
+    let none = &json["none.trec"]["p@1"];
+    assert_eq!(
+        (&none["ties"], &none["p_value"], &none["p_corrected"]),
+        (&json!(40), &json!(1.0), &json!(1.0))
+    );
+    let alone: Value =
+        serde_json::from_str(&compare("worse.trec better.trec --json")).expect("JSON");
+    assert_eq!(alone["mrr"]["p_corrected"], 0.002);
+
+    let text = compare("worse.trec better.trec none.trec");
+    for part in ["B = better.trec", "B = none.trec", "+0.5000", "t-test"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::world::World;
 
@@ -94,6 +94,127 @@ fn search_is_exact() {
     let text = world.command(&line).run().success();
     let id = document["id"].as_str().expect("an id");
     assert!(text.contains(word.as_str()) && text.contains(id), "{text}");
+}
+
+/// A world with an index of its vectors: d0 has school and district, d1 water and school.
+fn indexed() -> World {
+    let world = World::new();
+    let line = "eval index --input vectors.jsonl --output index";
+    world.command(line).run().success();
+    world
+}
+
+const SEARCH: &str = "eval search --model model --index index --k 3";
+
+#[test]
+fn hits_as_a_person_reads_them() {
+    let world = indexed();
+    let search = |options: &str| {
+        let line = format!("{SEARCH} {options} school");
+        world.command(&line).run().success()
+    };
+    let plain = search("--corpus beir/corpus.jsonl");
+    for part in [
+        "school\n1  ",
+        "School district",
+        "that operates local public schools",
+        " %",
+    ] {
+        assert!(plain.contains(part), "no {part:?} in {plain}");
+    }
+    assert!(
+        !plain.contains('\u{1b}'),
+        "colours without a terminal: {plain:?}"
+    );
+    let painted = search("--corpus beir/corpus.jsonl --color always");
+    assert!(
+        painted.contains("\u{1b}[1;33mschool\u{1b}[0m"),
+        "{painted:?}"
+    );
+    let unpainted = ["\u{1b}[1;33m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"]
+        .iter()
+        .fold(painted, |text, code| text.replace(code, ""));
+    assert_eq!(unpainted, plain);
+
+    // Documents are found by id, wherever they are; what is not there is said.
+    let mut rows = world.read_lines("beir/corpus.jsonl");
+    rows.reverse();
+    world.write_lines("reversed.jsonl", &rows);
+    assert_eq!(search("--corpus reversed.jsonl"), plain);
+    world.write_lines("one.jsonl", &rows[..1]);
+    assert!(search("--corpus one.jsonl").contains("(not in the corpus)"));
+    let bare = search("--quiet");
+    assert!(
+        bare.contains(" %") && !bare.contains("School district"),
+        "{bare}"
+    );
+}
+
+#[test]
+fn hits_as_json() {
+    let world = indexed();
+    let line = format!("{SEARCH} --corpus beir/corpus.jsonl --json school water");
+    let text = world.command(&line).run().success();
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let of = |query: &str| rows.iter().filter(|row| row["query"] == query).count();
+    assert!(of("school") > 0 && of("water") > 0 && rows.len() == of("school") + of("water"));
+    for row in &rows {
+        let matches = row["matches"].as_array().expect("tokens");
+        let number = |found: &Value, key: &str| found[key].as_f64().expect("a number");
+        let sum = |value: &dyn Fn(&Value) -> f64| matches.iter().map(value).sum::<f64>();
+        let score = sum(&|found| number(found, "query_weight") * number(found, "document_weight"));
+        assert!((score - number(row, "score")).abs() < 1e-4 * score, "{row}");
+        let shares = sum(&|found| number(found, "share"));
+        assert!((shares - 1.0).abs() < 1e-5, "{row}");
+        assert!(
+            row["title"].is_string() && row["snippet"].is_string() && row["rank"].is_u64(),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn queries_without_a_hit_say_why() {
+    let world = indexed();
+    for (query, reason) in [
+        ("", "the query is empty"),
+        ("\u{1f600}", "known to the model"),
+        ("[MASK]", "known to the model"),
+    ] {
+        // A space before the query that is none.
+        let text = world.command(&format!("{SEARCH} {query}")).run().success();
+        assert!(
+            text.contains("no hit: ") && text.contains(reason),
+            "{query:?}: {text}"
+        );
+        let json = world
+            .command(&format!("{SEARCH} --json {query}"))
+            .run()
+            .success();
+        let row: Value = serde_json::from_str(json.trim()).expect("one object");
+        assert_eq!((&row["query"], &row["hits"]), (&json!(query), &json!(0)));
+        assert!(
+            row["reason"]
+                .as_str()
+                .is_some_and(|text| text.contains(reason)),
+            "{row}"
+        );
+    }
+    let vectors = [json!({"id": "d", "vector": {"water": 1.0}})];
+    world.write_lines("water.jsonl", &vectors);
+    world
+        .command("eval index --input water.jsonl --output water")
+        .run()
+        .success();
+    let line = "eval search --model model --index water school";
+    let text = world.command(line).run().success();
+    assert!(
+        text.contains("no document has any of the query's tokens: school"),
+        "{text}"
+    );
 }
 
 const FIGURES: [&str; 9] = [

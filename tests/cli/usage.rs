@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "eval bm25",
     "eval metrics",
     "eval compare",
+    "eval report",
     "eval mine",
     "eval explain",
 ];

@@ -23,6 +23,7 @@ fn measure(name: &str) -> Measure {
             "map" | "map_cut" | "ap" => format!("map@{cut}"),
             "r" | "recall" => format!("recall@{cut}"),
             "rr" | "mrr" => format!("mrr@{cut}"),
+            "p" => format!("p@{cut}"),
             other => format!("{other}@{cut}"),
         },
         None if name == "recip_rank" => "mrr".to_owned(),
@@ -33,32 +34,31 @@ fn measure(name: &str) -> Measure {
 }
 
 fn qrels() -> Qrels {
-    let judged = fixture::object("metrics/qrels.json");
-    let row = |(id, gain): (&String, &Value)| (id.clone(), gain.as_i64().expect("a gain") as i32);
-    judged
-        .iter()
-        .map(|(query, row_of)| {
-            (
-                query.clone(),
-                row_of.as_object().expect("rows").iter().map(row).collect(),
-            )
-        })
-        .collect()
+    qrels_of(&fixture::json("metrics/qrels.json"))
 }
 
 fn run() -> Run {
-    let run = fixture::object("metrics/run.json");
+    run_of(&fixture::json("metrics/run.json"))
+}
+
+fn qrels_of(judged: &Value) -> Qrels {
+    let row = |(id, gain): (&String, &Value)| (id.clone(), gain.as_i64().expect("a gain") as i32);
+    let rows_of = |rows: &Value| rows.as_object().expect("rows").iter().map(row).collect();
+    let queries = judged.as_object().expect("queries").iter();
+    queries
+        .map(|(query, rows)| (query.clone(), rows_of(rows)))
+        .collect()
+}
+
+fn run_of(run: &Value) -> Run {
     let hit = |(id, score): (&String, &Value)| Hit {
         id: id.clone(),
         score: number(score) as f32,
     };
-    run.iter()
-        .map(|(query, hits)| {
-            (
-                query.clone(),
-                hits.as_object().expect("hits").iter().map(hit).collect(),
-            )
-        })
+    let hits_of = |hits: &Value| hits.as_object().expect("hits").iter().map(hit).collect();
+    let queries = run.as_object().expect("queries").iter();
+    queries
+        .map(|(query, hits)| (query.clone(), hits_of(hits)))
         .collect()
 }
 
@@ -196,6 +196,43 @@ fn sparsity() {
         ("d_length", documents.mean_length()),
     ] {
         checks.number(key, found, number(&expected[key]), &SPARSITY);
+    }
+    checks.finish();
+}
+
+/// 200 random runs, each query under every measure: ties, ids that look like numbers, grades, missing judgements.
+#[test]
+fn random_runs() {
+    let fixture = fixture::json_at(&fixture::own("metrics/random.json"));
+    let names = texts(&fixture["measures"]);
+    let measures: Vec<Measure> = names.iter().map(|name| measure(name)).collect();
+    let cases = fixture::list(&fixture["cases"]);
+    assert_eq!(cases.len(), 200);
+    let mut checks = Checks::new();
+    for (index, case) in cases.iter().enumerate() {
+        let found = metric::evaluate(
+            &qrels_of(&case["qrels"]),
+            &run_of(&case["run"]),
+            &measures,
+            Average::Retrieved,
+        );
+        let expected = case["expected"].as_object().expect("queries");
+        checks.equal(
+            &format!("run {index}: queries"),
+            found.per_query.keys().cloned().collect::<Vec<_>>(),
+            expected.keys().cloned().collect::<Vec<_>>(),
+        );
+        for (query, values) in expected {
+            for (place, value) in fixture::list(values).iter().enumerate() {
+                if value.is_null() {
+                    continue;
+                }
+                let row = found.per_query.get(query);
+                let what = format!("run {index} query {query} {}", names[place]);
+                let found = row.map_or(f64::NAN, |row| row[place]);
+                checks.number(&what, found, number(value), &METRIC);
+            }
+        }
     }
     checks.finish();
 }

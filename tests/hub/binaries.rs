@@ -1,5 +1,6 @@
 //! The binaries, with names of the Hub wherever a model or data can be given.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::cli::bad_input::{Bad, check};
@@ -132,6 +133,55 @@ fn beir_directories_are_put_together() {
         online.world.read("made-run/made.run.trec"),
         online.world.read("beir-run/beir.run.trec")
     );
+}
+
+/// BEIR's data sets and NanoBEIR's by their names: downloaded, put together, and then a folder like any other.
+#[test]
+fn known_data_sets_are_downloaded_once() {
+    let online = Online::new();
+    let world = &online.world;
+    let mut nano = BTreeMap::new();
+    // Parquet has no form for an object without members.
+    let mut documents = world.read_lines("beir/corpus.jsonl");
+    for document in &mut documents {
+        document.as_object_mut().expect("a row").remove("metadata");
+    }
+    world.write_lines("documents.jsonl", &documents);
+    let judged: String = (0..8)
+        .map(|index| format!("{{\"query-id\": \"q{index}\", \"corpus-id\": \"d{index}\"}}\n"))
+        .collect();
+    world.write("judged.jsonl", judged);
+    for (rows, folder) in [
+        ("documents.jsonl", "corpus"),
+        ("beir/queries.jsonl", "queries"),
+        ("judged.jsonl", "qrels"),
+    ] {
+        let line = format!("data convert --input {rows} --output {folder}.parquet");
+        world.command(&line).run().success();
+        let parquet = fs::read(world.path(&format!("{folder}.parquet"))).expect("written");
+        nano.insert(format!("{folder}/train-00000-of-00001.parquet"), parquet);
+    }
+    online
+        .server
+        .put("datasets/zeta-alpha-ai/NanoSciFact", COMMIT, nano);
+    online
+        .server
+        .put("datasets/BeIR/scifact", COMMIT, files(&world.path("beir")));
+    let qrels = files(&world.path("beir/qrels"));
+    online
+        .server
+        .put("datasets/BeIR/scifact-qrels", COMMIT, qrels);
+    let line = "eval bm25 --data scifact,NanoSciFact --root sets --output";
+    online.command(&format!("{line} first")).run().success();
+    online.server.take_seen();
+    online.command(&format!("{line} second")).run().success();
+    assert_eq!(lines(&online.server.take_seen()), [] as [&str; 0]);
+    let local = world.command("eval bm25 --data beir --output local");
+    local.run().success();
+    for run in ["first/scifact", "second/NanoSciFact"] {
+        let found = world.read(&format!("{run}.run.trec"));
+        assert_eq!(found, world.read("local/beir.run.trec"), "{run}");
+    }
 }
 
 /// What a run writes down names the commits, and starts the same run again.

@@ -1,6 +1,9 @@
 //! Evaluation on BEIR directories: encode the documents, index them, search every judged query, judge.
 
+mod catalog;
 mod report;
+mod sample;
+mod stored;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
@@ -16,7 +19,10 @@ use crate::ranking::Run;
 use crate::search::{IndexBuilder, IndexError, InvertedIndex, SearchError, Searcher, search_run};
 use crate::text_encoder::{LexicalEncoder, TextEncoder};
 
+pub use catalog::{BEIR_13, KnownDataset, NANO_BEIR, known_datasets};
 pub use report::{DatasetReport, Details, Latency};
+pub use sample::{DocumentSample, Sampler};
+pub use stored::{StoredError, StoredReport};
 
 /// Documents encoded at a time: enough to sort them into batches of equal length.
 const CHUNK_DOCS: usize = 1024;
@@ -117,7 +123,8 @@ pub fn evaluate(
         });
     }
     let start = Instant::now();
-    let index = index_documents(encoder, dir, options.progress)?;
+    let mut sampler = Sampler::default();
+    let index = index_documents(encoder, dir, options.progress, &mut sampler)?;
     let docs_per_s = index.num_documents() as f64 / start.elapsed().as_secs_f64();
     let (ids, texts): (Vec<String>, Vec<String>) = queries.clone().into_iter().unzip();
     let vectors = encoder.encode_queries(&texts)?;
@@ -128,14 +135,14 @@ pub fn evaluate(
         &texts[..options.timed_queries.min(texts.len())],
         options.depth,
     )?;
-    Ok(DatasetReport {
-        docs_per_s,
-        query_latency_ms: latency,
-        ..judge(&index, &qrels, queries, &vectors, run)
-    })
+    let mut report = judge(&index, &qrels, queries, &vectors, run);
+    report.docs_per_s = docs_per_s;
+    report.query_latency_ms = latency;
+    report.details.samples = sampler.finish(encoder)?;
+    Ok(report)
 }
 
-/// Encodes and indexes all documents of a BEIR directory.
+/// Encodes and indexes all documents of a BEIR directory, and shows each to the sampler.
 ///
 /// # Errors
 ///
@@ -144,6 +151,7 @@ pub fn index_documents(
     encoder: &dyn TextEncoder,
     dir: &BeirDir,
     progress: Option<&dyn Fn(usize)>,
+    sampler: &mut Sampler,
 ) -> Result<InvertedIndex, EvalError> {
     let mut builder = IndexBuilder::default();
     let mut documents = dir.documents()?;
@@ -157,8 +165,10 @@ pub fn index_documents(
             break;
         }
         let (texts, ids): (Vec<String>, Vec<String>) = chunk.into_iter().unzip();
-        for (id, vector) in ids.iter().zip(encoder.encode_documents(&texts)?) {
-            builder.add(id, &vector)?;
+        let vectors = encoder.encode_documents(&texts)?;
+        for ((id, text), vector) in ids.iter().zip(&texts).zip(&vectors) {
+            builder.add(id, vector)?;
+            sampler.offer(id, text, vector);
         }
         if let Some(progress) = progress {
             progress(builder.len());
@@ -200,6 +210,10 @@ fn judge(
         std::array::from_fn(|index| evaluation.mean[index]);
     let query_counts: TokenCounts = vectors.iter().collect();
     let document_counts = index.token_counts();
+    let mut document_lengths = BTreeMap::new();
+    for length in index.document_lengths() {
+        *document_lengths.entry(length).or_default() += 1;
+    }
     DatasetReport {
         ndcg_at_10,
         map_at_100,
@@ -211,6 +225,7 @@ fn judge(
         d_length: document_counts.mean_length(),
         docs: index.num_documents(),
         queries: evaluation.queries(),
+        index_bytes_per_doc: index_bytes(index) as f64 / index.num_documents().max(1) as f64,
         docs_per_s: 0.0,
         query_latency_ms: Latency::default(),
         details: Details {
@@ -218,9 +233,17 @@ fn judge(
             run,
             evaluation,
             queries,
-            document_lengths: index.document_lengths(),
+            document_lengths,
+            samples: Vec::new(),
         },
     }
+}
+
+/// Size in memory of postings, and of ids with where each begins.
+fn index_bytes(index: &InvertedIndex) -> usize {
+    let documents = 0..index.num_documents() as u32;
+    let ids: usize = documents.map(|doc| index.document_id(doc).len() + 8).sum();
+    8 * index.num_postings() + ids
 }
 
 /// Counts what the judgements name but the data set lacks. Such judgements stay: the measures are those that any

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::sample::DocumentSample;
 use crate::metric::Evaluation;
 use crate::ranking::Run;
 
 /// The figures of one data set; serialized, an entry of `results.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DatasetReport {
     /// nDCG@10, averaged over all judged queries as the other measures are.
     #[serde(rename = "ndcg@10")]
@@ -35,6 +36,8 @@ pub struct DatasetReport {
     pub docs: usize,
     /// Judged queries.
     pub queries: usize,
+    /// Size of the index, divided by the number of documents; 0 where the engine does not say.
+    pub index_bytes_per_doc: f64,
     /// Documents encoded and indexed per second.
     pub docs_per_s: f64,
     /// Time to encode and search one query, alone.
@@ -45,7 +48,7 @@ pub struct DatasetReport {
 }
 
 /// Percentiles of a duration in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// Median.
     pub p50: f64,
@@ -54,7 +57,7 @@ pub struct Latency {
 }
 
 /// Everything behind a [`DatasetReport`] that is no single figure.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Details {
     /// The ranking of each judged query.
     pub run: Run,
@@ -62,8 +65,10 @@ pub struct Details {
     pub evaluation: Evaluation,
     /// Text of each judged query, by id.
     pub queries: BTreeMap<String, String>,
-    /// Number of tokens of each document vector.
-    pub document_lengths: Vec<u32>,
+    /// How many document vectors have so many tokens.
+    pub document_lengths: BTreeMap<u32, u64>,
+    /// A few documents with their weights.
+    pub samples: Vec<DocumentSample>,
     /// What the judgements name but the collection lacks, in words; empty if there is nothing to say.
     pub notes: Vec<String>,
 }

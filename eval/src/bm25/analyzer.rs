@@ -1,5 +1,7 @@
 //! Text to terms, following Lucene's English analyzer.
 
+use std::ops::Range;
+
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -27,10 +29,21 @@ impl Analyzer {
     /// The terms of `text`, in order, repetitions kept.
     pub fn terms(&self, text: &str) -> Vec<String> {
         text.unicode_words()
-            .map(|word| without_possessive(word).to_lowercase())
-            .filter(|word| !STOP_WORDS.contains(&word.as_str()))
-            .map(|word| self.stemmer.stem(&word).into_owned())
+            .filter_map(|word| self.term(word))
             .collect()
+    }
+
+    /// The terms with the bytes of their words.
+    pub fn spans(&self, text: &str) -> Vec<(String, Range<usize>)> {
+        text.unicode_word_indices()
+            .filter_map(|(start, word)| Some((self.term(word)?, start..start + word.len())))
+            .collect()
+    }
+
+    fn term(&self, word: &str) -> Option<String> {
+        let word = without_possessive(word).to_lowercase();
+        let is_stop_word = STOP_WORDS.contains(&word.as_str());
+        (!is_stop_word).then(|| self.stemmer.stem(&word).into_owned())
     }
 }
 
@@ -65,5 +78,9 @@ mod tests {
             "3.5 fold increas in_vitro il 2"
         );
         assert_eq!(terms("It is not to be"), "");
+        assert_eq!(
+            Analyzer::default().spans("The é dogs"),
+            [("é".to_owned(), 4..6), ("dog".to_owned(), 7..11)]
+        );
     }
 }

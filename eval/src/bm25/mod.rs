@@ -10,7 +10,7 @@ use model::sparse::SparseError;
 use rayon::prelude::*;
 
 use crate::search::Vocabulary;
-use crate::text_encoder::TextEncoder;
+use crate::text_encoder::{TextEncoder, TokenSpan};
 
 pub use analyzer::Analyzer;
 
@@ -154,6 +154,13 @@ impl TextEncoder for Bm25Encoder {
 
     fn token_names(&self) -> Vec<String> {
         self.vocabulary.tokens().to_vec()
+    }
+
+    fn token_spans(&self, text: &str) -> Result<Vec<TokenSpan>, SparseError> {
+        let spans = self.analyzer.spans(text).into_iter();
+        Ok(spans
+            .filter_map(|(term, span)| Some((self.vocabulary.id(&term)?, span)))
+            .collect())
     }
 }
 

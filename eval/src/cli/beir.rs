@@ -1,45 +1,21 @@
 //! `beir` and `bm25`.
 
-use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use data::Hub;
 use data::beir::BeirDir;
-use data::output;
-use eval::beir::{EvalOptions, evaluate};
+use data::hub::Files;
 use eval::bm25::{Bm25Encoder, Bm25Params};
-use eval::report::{NamedReport, report_page, results_json, table_rows, text_table};
-use eval::run_file;
-use eval::text_encoder::TextEncoder;
+use eval::report::{
+    Baseline, NamedReport, ReportPage, SystemResults, TrainingCurves, table_rows, text_table,
+};
 
 use super::compute::ComputeArguments;
-use super::progress::{Progress, count_lines};
-use super::{notice, positive, print};
-
-/// Which data sets, and where results go.
-#[derive(Debug, Args)]
-struct DatasetArguments {
-    /// BEIR directories: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; may begin with hf://
-    #[arg(
-        long,
-        value_name = "DIR[,DIR...]",
-        value_delimiter = ',',
-        required = true
-    )]
-    data: Vec<PathBuf>,
-    /// Which judgements
-    #[arg(long, default_value = "test")]
-    split: String,
-    /// Length of the rankings
-    #[arg(long, value_name = "K", default_value_t = 100, value_parser = positive)]
-    depth: usize,
-    /// Directory for NAME.run.trec, results.json and report.html
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
-}
+use super::datasets::{Dataset, DatasetArguments, System};
+use super::report::{self, BM25_FOLDER, BaselineName};
+use super::{fingerprint, print};
 
 /// What searches.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,9 +26,12 @@ enum Engine {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints a table; with --output also writes DIR-NAME.run.trec, results.json and report.html.\n\n\
-                        Example:\n  ellzero-eval beir --model outputs/scifact/final --data beir/scifact,beir/nfcorpus \
-                        --output results"
+    after_help = "Prints a table, with averages below several data sets; --output also gets results.json, results.csv, \
+                        results.md, report.html, and for each data set NAME.run.trec and NAME.details.json. A data \
+                        set that is finished there is not evaluated again.\n\n\
+                        Examples:\n  ellzero-eval beir --model outputs/scifact/final --data beir/scifact,beir/nfcorpus \
+                        --output results\n  \
+                        ellzero-eval beir --model outputs/scifact/final --data nano-beir --per-query queries.csv"
 )]
 pub struct BeirArguments {
     /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
@@ -63,19 +42,75 @@ pub struct BeirArguments {
     /// What searches
     #[arg(long, value_enum, default_value_t = Engine::Embedded)]
     engine: Engine,
+    /// What report.html compares every query with: bm25, none, the folder of another evaluation, or a TREC run
+    #[arg(long, value_name = "BASELINE", default_value = "bm25")]
+    baseline: BaselineName,
+    /// Figures of the training, for report.html [default: metrics.jsonl where the model's run left it]
+    #[arg(long, value_name = "FILE")]
+    training: Option<PathBuf>,
     #[command(flatten)]
     compute: ComputeArguments,
 }
 
 impl BeirArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let dirs = self.datasets.open(quiet)?;
+        let sets = self.datasets.open(quiet)?;
+        if let BaselineName::Path(path) = &self.baseline {
+            ensure!(path.exists(), "{}: no such file or folder", path.display());
+        }
         let encoder = self.compute.load(&self.model, quiet)?;
         let Engine::Embedded = self.engine;
-        let title = self.model.display().to_string();
-        self.datasets
-            .evaluate(&dirs, &title, quiet, |_| Ok(&encoder))
+        let output = self.datasets.output.as_deref();
+        let system = System {
+            encoder_for: &|_: &BeirDir| Ok(&encoder),
+            fingerprint: match output {
+                Some(_) => self.fingerprint(quiet)?,
+                None => 0,
+            },
+            output,
+        };
+        let results = SystemResults {
+            name: self.model.display().to_string(),
+            reports: self.datasets.evaluate(&sets, &system, quiet)?,
+        };
+        let (mut baseline, mut training) = (None, Vec::new());
+        if let Some(output) = output {
+            baseline = self.baseline(output, &sets, quiet)?;
+            training = report::training(self.training.as_deref(), &[&self.model])?;
+        }
+        finish(&self.datasets, &results, baseline.as_ref(), &training)
     }
+
+    /// A checksum over the model and how it is used.
+    fn fingerprint(&self, quiet: bool) -> Result<u32> {
+        let hub = Hub::for_command_line(quiet);
+        let mut files = fingerprint::files_of(&hub.model(&self.model, Files::Model)?)?;
+        files.extend(self.compute.idf(&hub)?);
+        let options = format!("{} {:?}", self.compute.vector_options(), self.engine);
+        fingerprint::of(&options, &files)
+    }
+
+    fn baseline(&self, output: &Path, sets: &[Dataset], quiet: bool) -> Result<Option<Baseline>> {
+        match &self.baseline {
+            BaselineName::None => Ok(None),
+            BaselineName::Bm25 => {
+                let folder = output.join(BM25_FOLDER);
+                let params = Bm25Params::default();
+                let results = SystemResults {
+                    name: bm25_name(params),
+                    reports: bm25(&self.datasets, sets, params, Some(&folder), quiet)?,
+                };
+                report::write_results(&folder, &results)?;
+                Ok(Some(Baseline::of_reports(&results.name, &results.reports)))
+            }
+            BaselineName::Path(path) => report::baseline(path, &judgements(sets)?).map(Some),
+        }
+    }
+}
+
+fn judgements(sets: &[Dataset]) -> Result<report::Judgements> {
+    let judged = |set: &Dataset| Ok((set.dir.name(), set.dir.qrels(&set.split)?));
+    sets.iter().map(judged).collect()
 }
 
 #[derive(Debug, Args)]
@@ -115,87 +150,53 @@ impl Bm25Arguments {
             k1: self.k1,
             b: self.b,
         };
-        let title = format!("BM25 (k1 {}, b {})", self.k1, self.b);
-        let dirs = self.datasets.open(quiet)?;
-        self.datasets.evaluate(&dirs, &title, quiet, |dir| {
-            Ok(Bm25Encoder::fit(dir, params)?)
-        })
+        let sets = self.datasets.open(quiet)?;
+        let output = self.datasets.output.as_deref();
+        let results = SystemResults {
+            name: bm25_name(params),
+            reports: bm25(&self.datasets, &sets, params, output, quiet)?,
+        };
+        finish(&self.datasets, &results, None, &[])
     }
 }
 
-impl DatasetArguments {
-    /// Checks all directories before any work is done.
-    fn open(&self, quiet: bool) -> Result<Vec<BeirDir>> {
-        let hub = Hub::for_command_line(quiet);
-        let dirs: Vec<BeirDir> = self
-            .data
-            .iter()
-            .map(|path| Ok(BeirDir::open(&hub.data(path)?)?))
-            .collect::<Result<_>>()?;
-        let mut names = HashSet::new();
-        for dir in &dirs {
-            if !names.insert(dir.name()) {
-                bail!(
-                    "two data sets are called {}: results are filed by name, so rename one",
-                    dir.name()
-                );
-            }
-            dir.qrels(&self.split)?;
-        }
-        if let Some(output) = &self.output {
-            fs::create_dir_all(output)
-                .with_context(|| format!("cannot make {}", output.display()))?;
-        }
-        Ok(dirs)
+/// Writes the files of all results together, and prints the table.
+fn finish(
+    datasets: &DatasetArguments,
+    results: &SystemResults,
+    baseline: Option<&Baseline>,
+    training: &[TrainingCurves],
+) -> Result<()> {
+    if let Some(output) = &datasets.output {
+        report::write_results(output, results)?;
+        let page = ReportPage {
+            title: &results.name,
+            systems: std::slice::from_ref(results),
+            baseline,
+            training,
+        };
+        report::write_page(&output.join("report.html"), &page)?;
     }
-
-    /// Evaluates each data set with the encoder that `encoder_for` gives, writes its run as soon as it is there, and
-    /// prints the table.
-    fn evaluate<E: TextEncoder>(
-        &self,
-        dirs: &[BeirDir],
-        title: &str,
-        quiet: bool,
-        encoder_for: impl Fn(&BeirDir) -> Result<E>,
-    ) -> Result<()> {
-        let mut reports: Vec<NamedReport> = Vec::new();
-        for dir in dirs {
-            let encoder = encoder_for(dir)?;
-            let documents = count_lines(dir.corpus_path());
-            let progress = Progress::new(&dir.name(), documents, quiet);
-            progress.update(0);
-            let options = EvalOptions {
-                depth: self.depth,
-                progress: Some(&|documents| progress.update(documents)),
-                ..EvalOptions::default()
-            };
-            let report = evaluate(&encoder, dir, &self.split, &options)?;
-            progress.finish();
-            for note in &report.details.notes {
-                notice(quiet, &format!("{}: {note}", dir.name()));
-            }
-            if let Some(output) = &self.output {
-                run_file::write(
-                    &output.join(format!("{}.run.trec", dir.name())),
-                    &report.details.run,
-                    "ellzero",
-                )?;
-            }
-            reports.push((dir.name(), report));
-        }
-        if let Some(output) = &self.output {
-            write_results(output, title, &reports)?;
-        }
-        Ok(print(&text_table(&table_rows(&reports)))?)
-    }
+    datasets.write_per_query(&results.reports)?;
+    Ok(print(&text_table(&table_rows(&results.reports)))?)
 }
 
-fn write_results(output: &Path, title: &str, reports: &[NamedReport]) -> Result<()> {
-    let json = format!("{:#}\n", results_json(reports));
-    output::write_file(&output.join("results.json"), json.as_bytes())?;
-    output::write_file(
-        &output.join("report.html"),
-        report_page(title, reports).as_bytes(),
-    )?;
-    Ok(())
+fn bm25_name(Bm25Params { k1, b }: Bm25Params) -> String {
+    format!("BM25 (k1 {k1}, b {b})")
+}
+
+fn bm25(
+    datasets: &DatasetArguments,
+    sets: &[Dataset],
+    params: Bm25Params,
+    output: Option<&Path>,
+    quiet: bool,
+) -> Result<Vec<NamedReport>> {
+    let Bm25Params { k1, b } = params;
+    let system = System {
+        encoder_for: &|dir: &BeirDir| Ok(Bm25Encoder::fit(dir, params)?),
+        fingerprint: fingerprint::of(&format!("bm25 {k1} {b}"), &[])?,
+        output,
+    };
+    datasets.evaluate(sets, &system, quiet)
 }

@@ -1,17 +1,16 @@
-//! `metrics` and `compare`.
+//! `metrics`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use data::beir::Qrels;
 use data::qrels::read_qrels;
-use eval::metric::{Average, Comparison, Evaluation, Measure, compare, evaluate};
+use eval::metric::{Average, Evaluation, Measure, evaluate};
 use eval::report::text_table;
 use eval::run_file;
 use serde_json::{Map, Value, json};
 
-use super::{notice, positive, print};
+use super::{notice, print};
 
 #[derive(Debug, Args)]
 #[command(
@@ -48,10 +47,10 @@ enum AverageName {
 
 /// What to measure.
 #[derive(Debug, Args)]
-struct MeasureArguments {
+pub struct MeasureArguments {
     /// ndcg, map, recall, mrr (each with @K or without) and p@K
     #[arg(long, value_name = "MEASURE[,...]", value_delimiter = ',', default_values_t = Measure::STANDARD)]
-    measures: Vec<Measure>,
+    pub measures: Vec<Measure>,
 }
 
 impl MetricsArguments {
@@ -129,110 +128,5 @@ fn as_rows(evaluation: &Evaluation, per_query: bool) -> Vec<Vec<String>> {
         format!("all {}", evaluation.queries()),
         &evaluation.mean,
     ));
-    rows
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "A paired randomisation test over all judged queries; p-values are corrected for the number of \
-                        measures by Holm's method.\n\n\
-                        Example:\n  ellzero-eval compare bm25/scifact.run.trec model/scifact.run.trec \
-                        --qrels qrels/test.tsv"
-)]
-pub struct CompareArguments {
-    /// First run
-    run_a: PathBuf,
-    /// Second run
-    run_b: PathBuf,
-    /// Judgements, BEIR tsv or TREC
-    #[arg(long, value_name = "FILE")]
-    qrels: PathBuf,
-    /// Random rounds of the test
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
-    rounds: usize,
-    /// Decides the random rounds
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    measures: MeasureArguments,
-}
-
-impl CompareArguments {
-    pub fn run(&self) -> Result<()> {
-        let qrels = read_qrels(&self.qrels)?;
-        let first = self.judge(&qrels, &self.run_a)?;
-        let second = self.judge(&qrels, &self.run_b)?;
-        let comparisons = compare(&first, &second, self.rounds, self.seed);
-        match self.json {
-            true => print(&format!("{:#}\n", comparisons_json(&comparisons)))?,
-            false => print(&text_table(&comparison_rows(&comparisons)))?,
-        }
-        Ok(())
-    }
-
-    fn judge(&self, qrels: &Qrels, path: &Path) -> Result<Evaluation> {
-        let run = run_file::read(path)?;
-        if !run.keys().any(|query| qrels.contains_key(query)) {
-            bail!(
-                "no query of {} is judged in {}",
-                path.display(),
-                self.qrels.display()
-            );
-        }
-        Ok(evaluate(
-            qrels,
-            &run,
-            &self.measures.measures,
-            Average::Judged,
-        ))
-    }
-}
-
-fn comparisons_json(comparisons: &[Comparison]) -> Value {
-    let entry = |found: &Comparison| {
-        let [wins, ties, losses] = found.wins_ties_losses;
-        json!({
-            "a": found.means[0], "b": found.means[1], "difference": found.means[1] - found.means[0],
-            "wins": wins, "ties": ties, "losses": losses,
-            "p_value": found.p_value, "p_corrected": found.corrected,
-        })
-    };
-    comparisons
-        .iter()
-        .map(|found| (found.measure.to_string(), entry(found)))
-        .collect::<Map<_, _>>()
-        .into()
-}
-
-fn comparison_rows(comparisons: &[Comparison]) -> Vec<Vec<String>> {
-    let header = [
-        "measure",
-        "A",
-        "B",
-        "B - A",
-        "better",
-        "equal",
-        "worse",
-        "p",
-        "corrected",
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    for found in comparisons {
-        let [wins, ties, losses] = found.wins_ties_losses;
-        rows.push(vec![
-            found.measure.to_string(),
-            format!("{:.4}", found.means[0]),
-            format!("{:.4}", found.means[1]),
-            format!("{:+.4}", found.means[1] - found.means[0]),
-            wins.to_string(),
-            ties.to_string(),
-            losses.to_string(),
-            format!("{:.4}", found.p_value),
-            format!("{:.4}", found.corrected),
-        ]);
-    }
     rows
 }

@@ -1,13 +1,17 @@
 //! The command line of `ellzero-eval`: what was said becomes calls of the library.
 
 mod beir;
+mod compare;
 mod compute;
+mod datasets;
 mod encode;
 mod explain;
 mod fingerprint;
+mod hits;
 mod metrics;
 mod mine;
 mod progress;
+mod report;
 mod search;
 
 use std::io::{self, Write};
@@ -50,8 +54,10 @@ enum Command {
     Bm25(beir::Bm25Arguments),
     /// Judge a run file
     Metrics(metrics::MetricsArguments),
-    /// Say whether one run is significantly better than another
-    Compare(metrics::CompareArguments),
+    /// Say whether runs are significantly better than a first one
+    Compare(compare::CompareArguments),
+    /// Draw one page of the results of several evaluations
+    Report(report::ReportArguments),
     /// Collect hard negatives for training
     Mine(mine::MineArguments),
     /// Show which tokens a query and a document share, and what each adds to the score
@@ -75,6 +81,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Bm25(arguments) => arguments.run(common.quiet),
         Command::Metrics(arguments) => arguments.run(common.quiet),
         Command::Compare(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         Command::Mine(arguments) => arguments.run(common.quiet),
         Command::Explain(arguments) => arguments.run(common.quiet),
     }

@@ -1,18 +1,20 @@
 //! `index` and `search`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use eval::report::text_table;
+use eval::explain::TokenMatch;
 use eval::run_file;
 use eval::search::{IndexWriter, InvertedIndex, Searcher, Vocabulary, search_run};
 use eval::{Run, vectors};
 use model::{SparseEncoder, SparseVector};
 
 use super::compute::ComputeArguments;
+use super::hits::{Display, DisplayArguments, Found, QueryHits};
 use super::progress::{Progress, count_lines};
-use super::{notice, positive, print};
+use super::{notice, positive};
 
 /// Memory of a posting while an index is built.
 const BYTES_PER_WEIGHT: usize = 16;
@@ -61,9 +63,15 @@ impl IndexArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-                        ellzero-eval search --model outputs/scifact/final --index index \"what is a vaccine\"\n  \
-                        ellzero-eval search --index index --query-vectors queries.jsonl --k 100 --run out.trec")]
+#[command(
+    after_help = "Under each query its hits: rank, score, id, and the tokens that it shares with the query, with \
+                        their shares of the score. With --corpus also the title and the part of the text with most of \
+                        them.\n\n\
+                        Examples:\n  \
+                        ellzero-eval search --model outputs/scifact/final --index index --corpus corpus.jsonl \
+                        \"what is a vaccine\"\n  \
+                        ellzero-eval search --index index --query-vectors queries.jsonl --k 100 --run out.trec"
+)]
 pub struct SearchArguments {
     /// Index directory
     #[arg(long, value_name = "DIR")]
@@ -83,6 +91,8 @@ pub struct SearchArguments {
     /// Query texts
     #[arg(value_name = "QUERY", required_unless_present = "query_vectors")]
     queries: Vec<String>,
+    #[command(flatten)]
+    display: DisplayArguments,
     #[command(flatten)]
     compute: ComputeArguments,
 }
@@ -121,32 +131,78 @@ impl SearchArguments {
 
     fn search_texts(&self, index: &InvertedIndex, encoder: &SparseEncoder) -> Result<()> {
         let vocabulary = index.vocabulary();
-        let queries: Vec<SparseVector> = encoder
-            .encode_queries(&self.queries)?
+        let encoded = encoder.encode_queries(&self.queries)?;
+        let queries: Vec<SparseVector> = encoded
             .iter()
             .map(|query| by_name(query, encoder, &vocabulary))
             .collect();
-        let results = index.search(&queries, self.k.unwrap_or(10))?;
+        let k = self.k.unwrap_or(10);
         if let Some(path) = &self.run {
             let run = (1..)
                 .map(|number: usize| number.to_string())
-                .zip(results)
+                .zip(index.search(&queries, k)?)
                 .collect();
             return self.write(path, &run);
         }
-        for (text, hits) in self.queries.iter().zip(results) {
-            let rows: Vec<Vec<String>> = hits
-                .into_iter()
-                .map(|hit| vec![hit.id, format!("{:.4}", hit.score)])
-                .collect();
-            print(&format!("{text}\n{}", text_table(&rows)))?;
-        }
-        Ok(())
+        let best = index.best(&queries, k).into_iter().zip(&queries);
+        let results: Vec<QueryHits> = best
+            .zip(self.queries.iter().zip(&encoded))
+            .map(|((hits, query), (text, encoded))| QueryHits {
+                text,
+                tokens: token_names(encoded, encoder),
+                hits: found(&hits, query, index, &vocabulary),
+            })
+            .collect();
+        Display::new(&self.display, encoder)?.show(&results)
     }
 
     fn write(&self, path: &Path, run: &Run) -> Result<()> {
         run_file::write(path, run, "ellzero").context("cannot write the run")
     }
+}
+
+fn token_names(query: &SparseVector, encoder: &SparseEncoder) -> Vec<String> {
+    let names = query
+        .ids
+        .iter()
+        .filter_map(|&id| encoder.tokenizer().token(id));
+    names.map(str::to_owned).collect()
+}
+
+/// What each hit has in common with the query.
+fn found(
+    hits: &[(u32, f32)],
+    query: &SparseVector,
+    index: &InvertedIndex,
+    vocabulary: &Vocabulary,
+) -> Vec<Found> {
+    let places: HashMap<u32, usize> = (0..).zip(hits).map(|(place, hit)| (hit.0, place)).collect();
+    let mut matches: Vec<Vec<TokenMatch>> = vec![Vec::new(); hits.len()];
+    for (token, query_weight) in query.iter() {
+        for (doc, document_weight) in index.postings(token) {
+            if let Some(&place) = places.get(&doc) {
+                matches[place].push(TokenMatch {
+                    token,
+                    query_weight,
+                    document_weight,
+                });
+            }
+        }
+    }
+    let name = |token: u32| vocabulary.token(token).unwrap_or_default().to_owned();
+    let found = |(&(doc, score), mut matches): (&(u32, f32), Vec<TokenMatch>)| {
+        matches.sort_by(|a, b| b.product().total_cmp(&a.product()));
+        Found {
+            id: index.document_id(doc).to_owned(),
+            row: doc as usize,
+            score,
+            matches: matches
+                .into_iter()
+                .map(|found| (name(found.token), found))
+                .collect(),
+        }
+    };
+    hits.iter().zip(matches).map(found).collect()
 }
 
 /// The query over the index's own numbering of tokens.

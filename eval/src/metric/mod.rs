@@ -11,7 +11,7 @@ use data::beir::Qrels;
 use crate::ranking::{Hit, Run, rank_order};
 
 pub use measure::{Measure, UnknownMeasure};
-pub use significance::{Comparison, compare};
+pub use significance::{Comparison, compare, compare_all};
 pub use sparsity::{TokenCounts, flops};
 
 /// Which queries enter an average.
@@ -25,7 +25,7 @@ pub enum Average {
 }
 
 /// Values of several measures, per query and averaged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
     /// What was measured.
     pub measures: Vec<Measure>,

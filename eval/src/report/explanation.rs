@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{escape, html_page};
+use super::escape;
+use super::style::html_page;
 use crate::explain::{TokenMatch, total};
 
 const BAR_WIDTH: f32 = 320.0;
@@ -27,7 +28,7 @@ pub fn explanation_page<'a>(
         let _ = writeln!(
             body,
             "<tr><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td class=\"text\">\
-             <svg width=\"{BAR_WIDTH}\" height=\"12\"><rect width=\"{width:.1}\" height=\"12\"/></svg></td></tr>",
+             <svg width=\"{BAR_WIDTH}\" height=\"12\"><rect class=\"bar\" width=\"{width:.1}\" height=\"12\"/></svg></td></tr>",
             escape(token(found.token)),
             found.query_weight,
             found.document_weight,
