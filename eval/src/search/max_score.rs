@@ -140,7 +140,7 @@ impl<'a> MaxScore<'a> {
             let bar = f64::from(top.bar().min(f32::MAX)) * share - least;
             match self.non_essential(bar) {
                 all if all == self.terms.len() => {}
-                0 => self.score_all(window.start, top),
+                count if self.add_nothing(count) => self.score_all(window.start, top),
                 count => self.score_candidates(window.start, count, bar, top),
             }
         }
@@ -158,6 +158,14 @@ impl<'a> MaxScore<'a> {
             sum >= bar
         });
         first_essential.unwrap_or(terms.len())
+    }
+
+    /// Whether the first `count` terms of `order` have no posting in the window.
+    fn add_nothing(&self, count: usize) -> bool {
+        let terms = self.order[..count].iter();
+        terms
+            .map(|&term| &self.terms[term])
+            .all(|term| term.cursor.len_bound() == 0)
     }
 
     /// Adds up all terms, in ascending order of token: the sums are scores.
