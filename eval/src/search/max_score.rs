@@ -22,6 +22,9 @@ const WINDOW: usize = 4096;
 /// A look-up costs as much as adding up this many postings.
 const LOOKUP_POSTINGS: usize = 16;
 
+/// With more candidates than this in a window, scoring all of it costs less than telling them apart.
+const MANY_CANDIDATES: usize = WINDOW / 8;
+
 /// Which documents are scored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pruning {
@@ -208,18 +211,17 @@ impl<'a> MaxScore<'a> {
             },
         );
         self.sums.fill(0.0);
-        let postings: usize = self.terms.iter().map(|term| term.cursor.len_bound()).sum();
-        if candidates.len() * count * LOOKUP_POSTINGS > postings {
+        if candidates.len() > MANY_CANDIDATES {
             return self.score_all(start, top);
         }
         for (rank, &term) in non_essential.iter().enumerate().rev() {
-            self.terms[term].add_to_some(candidates, partial);
+            self.terms[term].add_to_some(candidates, partial, &mut self.sums);
             let below = rank.checked_sub(1).map_or(0.0, |rank| rests[rank]);
             retain(candidates, partial, least_sum(bar, below));
         }
         partial.fill(0.0);
         for term in &mut self.terms {
-            term.add_to_some(candidates, partial);
+            term.add_to_some(candidates, partial, &mut self.sums);
         }
         for (&doc, &score) in candidates.iter().zip(partial.iter()) {
             offer(top, self.segment, self.first_doc, doc, score);
@@ -241,8 +243,17 @@ impl Term<'_> {
         });
     }
 
-    /// Adds its share to the sums of some documents of the window.
-    fn add_to_some(&mut self, docs: &[u32], sums: &mut [f32]) {
+    /// Adds its share to the sums of some documents of the window, by looking them up or, if that costs less, by way of
+    /// `all`, which is all 0 before and after.
+    fn add_to_some(&mut self, docs: &[u32], sums: &mut [f32], all: &mut [f32; WINDOW]) {
+        if docs.len() * LOOKUP_POSTINGS > self.cursor.len_bound() {
+            self.add_to(all);
+            for (&doc, sum) in docs.iter().zip(sums) {
+                *sum += all[doc as usize & (WINDOW - 1)];
+            }
+            all.fill(0.0);
+            return;
+        }
         let query_weight = self.query_weight;
         self.cursor.for_each_of(docs, |place, weight| {
             sums[place] += query_weight * weight;
