@@ -40,6 +40,57 @@ fn index_and_search_of_vectors() {
     assert_eq!(rows(&world.read("out.trec")), expected);
 }
 
+/// Appended to, merged or not, and whatever is scored: the same run as of an index that was built at once.
+#[test]
+fn appended_and_merged_indexes() {
+    let world = World::new();
+    let row = |id: &str, token: &str, weight: f64| serde_json::json!({"id": id, "vector": {token: weight, "school": 0.5}});
+    let more = [row("d3", "river", 1.5), row("d4", "water", 2.0)];
+    world.write_lines("more.jsonl", &more);
+    world.write(
+        "all.jsonl",
+        world.read("vectors.jsonl") + &world.read("more.jsonl"),
+    );
+    let run = |index: &str, options: &str| {
+        let line = format!(
+            "eval search --index {index} --query-vectors query-vectors.jsonl --run out.trec{options}"
+        );
+        world.command(&line).run().success();
+        world.read("out.trec")
+    };
+    for (input, options) in [
+        ("all", "--output all"),
+        ("vectors", "--output parts"),
+        ("more", "--output parts --append"),
+    ] {
+        let line = format!("eval index --input {input}.jsonl {options}");
+        world.command(&line).run().success();
+    }
+    let expected = run("all", "");
+    assert_eq!(rows(&expected).len(), 6);
+    assert!(world.path("parts/index-2.bin").exists());
+    assert_eq!(run("parts", ""), expected);
+    for options in [" --exhaustive", " --approximate 1"] {
+        assert_eq!(run("parts", options), expected, "{options}");
+    }
+    let again = "eval index --input more.jsonl --output parts --append";
+    let outcome = world.command(again).run();
+    assert_eq!(outcome.code, Some(1));
+    assert!(
+        outcome.stderr.contains("`d3` is in the index already"),
+        "{}",
+        outcome.stderr
+    );
+    world
+        .command("eval index --output parts --merge")
+        .run()
+        .success();
+    assert!(!world.path("parts/index-2.bin").exists());
+    assert_eq!(run("parts", ""), expected);
+    let bytes = |index: &str| std::fs::read(world.path(&format!("{index}/index.bin")));
+    assert!(bytes("parts").expect("a file") == bytes("all").expect("a file"));
+}
+
 /// Searching texts through an index of encoded documents finds what multiplying the vectors finds.
 #[test]
 fn search_is_exact() {

@@ -225,7 +225,7 @@ fn judge(
         d_length: document_counts.mean_length(),
         docs: index.num_documents(),
         queries: evaluation.queries(),
-        index_bytes_per_doc: index_bytes(index) as f64 / index.num_documents().max(1) as f64,
+        index_bytes_per_doc: index.num_bytes() as f64 / index.num_documents().max(1) as f64,
         docs_per_s: 0.0,
         query_latency_ms: Latency::default(),
         details: Details {
@@ -237,13 +237,6 @@ fn judge(
             samples: Vec::new(),
         },
     }
-}
-
-/// Size in memory of postings, and of ids with where each begins.
-fn index_bytes(index: &InvertedIndex) -> usize {
-    let documents = 0..index.num_documents() as u32;
-    let ids: usize = documents.map(|doc| index.document_id(doc).len() + 8).sum();
-    8 * index.num_postings() + ids
 }
 
 /// Counts what the judgements name but the data set lacks. Such judgements stay: the measures are those that any

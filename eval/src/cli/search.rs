@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use eval::explain::TokenMatch;
 use eval::run_file;
-use eval::search::{IndexWriter, InvertedIndex, Searcher, Vocabulary, search_run};
+use eval::search::{IndexWriter, InvertedIndex, Pruning, Searcher, Vocabulary, merge, search_run};
 use eval::{Run, vectors};
 use model::{SparseEncoder, SparseVector};
 
@@ -20,33 +20,56 @@ use super::{notice, positive};
 const BYTES_PER_WEIGHT: usize = 16;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ellzero-eval index --input vectors.jsonl --output index")]
+#[command(after_help = "Examples:\n  \
+                        ellzero-eval index --input vectors.jsonl --output index\n  \
+                        ellzero-eval index --append --input more.jsonl --output index\n  \
+                        ellzero-eval index --merge --output index")]
 pub struct IndexArguments {
     /// Vectors as `encode` writes them, plain, .gz, .zst, or - for standard input
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "merge")]
+    input: Option<PathBuf>,
     /// Directory to write the index into
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Memory for weights that are not on disk yet, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = positive)]
     memory_mib: usize,
+    /// Add the vectors to the index that is there, as another segment
+    #[arg(long, requires = "input")]
+    append: bool,
+    /// Make one segment of the index that is there, after adding what --append adds
+    #[arg(long)]
+    merge: bool,
 }
 
 impl IndexArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let rows = vectors::read(&self.input)?;
-        let mut writer =
-            IndexWriter::create(&self.output, (self.memory_mib << 20) / BYTES_PER_WEIGHT)?;
-        let mut vocabulary = Vocabulary::default();
-        let progress = Progress::new("indexing", count_lines(&self.input), quiet);
+        if let Some(input) = &self.input {
+            self.write(input, quiet)?;
+        }
+        if self.merge {
+            let segments = merge(&self.output)?;
+            notice(quiet, &format!("{segments} segments merged into one"));
+        }
+        Ok(())
+    }
+
+    fn write(&self, input: &Path, quiet: bool) -> Result<()> {
+        let rows = vectors::read(input)?;
+        let block_postings = (self.memory_mib << 20) / BYTES_PER_WEIGHT;
+        let mut writer = match self.append {
+            true => IndexWriter::append(&self.output, block_postings)?,
+            false => IndexWriter::create(&self.output, block_postings)?,
+        };
+        let mut vocabulary = writer.vocabulary();
+        let progress = Progress::new("indexing", count_lines(input), quiet);
         for (number, row) in rows.enumerate() {
             let row = row?;
             writer.add(&row.id, &vocabulary.intern_vector(row.vector))?;
             progress.update(number);
         }
         if writer.is_empty() {
-            bail!("{}: there is no vector in it", self.input.display());
+            bail!("{}: there is no vector in it", input.display());
         }
         let documents = writer.finish(vocabulary.tokens())?;
         progress.finish();
@@ -91,6 +114,13 @@ pub struct SearchArguments {
     /// Query texts
     #[arg(value_name = "QUERY", required_unless_present = "query_vectors")]
     queries: Vec<String>,
+    /// Score every document that shares a token with the query: the same result, later
+    #[arg(long)]
+    exhaustive: bool,
+    /// Pass over documents that cannot exceed the k-th best score divided by this heap factor, in (0, 1]: sooner, and
+    /// some of the result may be missing
+    #[arg(long, value_name = "FACTOR", value_parser = heap_factor, conflicts_with = "exhaustive")]
+    approximate: Option<f32>,
     #[command(flatten)]
     display: DisplayArguments,
     #[command(flatten)]
@@ -99,7 +129,12 @@ pub struct SearchArguments {
 
 impl SearchArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let index = InvertedIndex::open(&self.index)?;
+        let mut index = InvertedIndex::open(&self.index)?;
+        index.set_pruning(match self.approximate {
+            Some(factor) => Pruning::Approximate(factor),
+            None if self.exhaustive => Pruning::Exhaustive,
+            None => Pruning::Exact,
+        });
         match (&self.query_vectors, &self.model) {
             (Some(path), _) => self.search_vectors(&index, path),
             (None, Some(model)) => self.search_texts(&index, &self.compute.load(model, quiet)?),
@@ -203,6 +238,13 @@ fn found(
         }
     };
     hits.iter().zip(matches).map(found).collect()
+}
+
+fn heap_factor(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(factor) if factor > 0.0 && factor <= 1.0 => Ok(factor),
+        _ => Err("expected a number above 0 and up to 1".into()),
+    }
 }
 
 /// The query over the index's own numbering of tokens.

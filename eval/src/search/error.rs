@@ -18,6 +18,53 @@ pub enum IndexError {
         /// Position of the second, from 1.
         second: usize,
     },
+    /// A document that the index has already.
+    #[error(
+        "document id `{id}` is in the index already, as document {indexed}; it is document {place} of the input: leave \
+         it out, or build the index anew"
+    )]
+    IndexedId {
+        /// The id.
+        id: String,
+        /// Position in the index, from 1.
+        indexed: usize,
+        /// Position in the input, from 1.
+        place: usize,
+    },
+    /// No score can be made of this.
+    #[error(
+        "document `{id}`: token number {token} weighs {weight}; weights are positive and finite"
+    )]
+    Weight {
+        /// The document's id.
+        id: String,
+        /// The token's number.
+        token: u32,
+        /// Its weight.
+        weight: f32,
+    },
+    /// Appending with another numbering of tokens.
+    #[error(
+        "{path}: token number {number} of the index is `{expected}`, of what is appended `{found}`: use the same \
+         vocabulary, or build the index anew",
+        path = path.display()
+    )]
+    OtherTokens {
+        /// The index folder.
+        path: PathBuf,
+        /// Number of the token.
+        number: usize,
+        /// Its name in the index.
+        expected: String,
+        /// Its name in what is appended.
+        found: String,
+    },
+    /// Two at the same time.
+    #[error("{path}: another process is writing an index into this folder: wait until it is done", path = path.display())]
+    InUse {
+        /// The index folder.
+        path: PathBuf,
+    },
     /// More documents than 32-bit numbers.
     #[error("an index holds at most 2^32 documents: split the collection")]
     TooManyDocuments,

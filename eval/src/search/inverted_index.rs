@@ -1,28 +1,24 @@
-//! Exact search over postings by token.
+//! Search over postings by token.
 
 use std::path::Path;
 
 use model::SparseVector;
 use rayon::prelude::*;
 
-use super::section::{Section, StringTable};
-use super::top_k::top_k;
-use super::{IndexError, SearchError, Searcher, Vocabulary, index_file};
+use super::max_score::{MaxScore, Pruning};
+use super::segment::Segment;
+use super::top_k::TopK;
+use super::{IndexError, SearchError, Searcher, Vocabulary, chain};
 use crate::metric::TokenCounts;
 use crate::ranking::Hit;
 
-/// Size of one posting: a 32-bit document number and a 32-bit weight.
-pub(super) const POSTING_BYTES: usize = 8;
-
-/// For each token the documents that have it, with their weights: in memory, or mapped from a file.
+/// For each token the documents that have it, with their weights: in memory, or mapped from files.
 #[derive(Debug)]
 pub struct InvertedIndex {
-    pub(super) documents: StringTable,
-    /// Token strings; none for an index that was built with its tokenizer's ids in memory.
-    pub(super) tokens: StringTable,
-    /// Where each token's postings start, counted in postings, and the end of the last.
-    pub(super) offsets: Section,
-    pub(super) postings: Section,
+    pub(super) segments: Vec<Segment>,
+    /// Number of each segment's first document.
+    first_docs: Vec<u32>,
+    pruning: Pruning,
 }
 
 impl InvertedIndex {
@@ -32,84 +28,130 @@ impl InvertedIndex {
     ///
     /// If there is none, or it was damaged or written by another version.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        index_file::open(dir)
+        Ok(Self::of_segments(chain::open(dir)?))
+    }
+
+    /// The segments in this order, searched with [`Pruning::Exact`].
+    pub(super) fn of_segments(segments: Vec<Segment>) -> Self {
+        let mut documents = 0;
+        let first_docs = segments.iter().map(|segment| {
+            let first = documents;
+            documents += segment.documents.len() as u32;
+            first
+        });
+        Self {
+            first_docs: first_docs.collect(),
+            segments,
+            pruning: Pruning::Exact,
+        }
+    }
+
+    /// From now on, [`Self::best`] scores these documents.
+    pub fn set_pruning(&mut self, pruning: Pruning) {
+        self.pruning = pruning;
     }
 
     /// Number of documents.
     pub fn num_documents(&self) -> usize {
-        self.documents.len()
+        let segments = self.segments.iter();
+        segments.map(|segment| segment.documents.len()).sum()
     }
 
     /// Number of non-zero weights.
     pub fn num_postings(&self) -> usize {
-        self.postings.len() / POSTING_BYTES
+        let tokens = 0..self.num_tokens() as u32;
+        tokens.map(|token| self.document_frequency(token)).sum()
+    }
+
+    /// Number of parts, one more with each [`append`](super::IndexWriter::append).
+    pub fn num_segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Size of ids, tokens and postings, in memory or on disk.
+    pub fn num_bytes(&self) -> usize {
+        self.segments.iter().map(Segment::num_bytes).sum()
     }
 
     /// The id of document number `doc`.
     pub fn document_id(&self, doc: u32) -> &str {
-        self.documents.get(doc as usize)
+        let number = self.first_docs.partition_point(|&first| first <= doc) - 1;
+        let doc = doc - self.first_docs[number];
+        self.segments[number].documents.get(doc as usize)
     }
 
     /// The token strings by which queries find their numbers.
     pub fn vocabulary(&self) -> Vocabulary {
-        self.tokens.iter().collect()
+        let newest = self.segments.last();
+        newest.map_or_else(Vocabulary::default, |segment| {
+            segment.tokens.iter().collect()
+        })
     }
 
     /// The documents that have `token`, ascending by number, with their weights.
-    pub fn postings(&self, token: u32) -> impl ExactSizeIterator<Item = (u32, f32)> + '_ {
-        let token = token as usize;
-        let range = if token + 1 < self.offsets.offset_count() {
-            self.offsets.offset(token) as usize..self.offsets.offset(token + 1) as usize
-        } else {
-            0..0
-        };
-        self.postings.as_chunks::<POSTING_BYTES>().0[range]
-            .iter()
-            .map(|&[a, b, c, d, e, f, g, h]| {
-                (
-                    u32::from_le_bytes([a, b, c, d]),
-                    f32::from_le_bytes([e, f, g, h]),
-                )
-            })
+    pub fn postings(&self, token: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        let segments = self.segments.iter().zip(&self.first_docs);
+        segments.flat_map(move |(segment, first)| {
+            let postings = segment.list(token).iter();
+            postings.map(move |(doc, weight)| (first + doc, weight))
+        })
     }
 
     /// In how many documents each token occurs.
     pub fn token_counts(&self) -> TokenCounts {
-        let tokens = self.offsets.offset_count() as u32 - 1;
-        let counts = (0..tokens).map(|token| self.postings(token).len() as u64);
+        let tokens = 0..self.num_tokens() as u32;
+        let counts = tokens.map(|token| self.document_frequency(token) as u64);
         TokenCounts::from_counts(counts.collect(), self.num_documents() as u64)
     }
 
     /// Number of non-zero weights of each document.
     pub fn document_lengths(&self) -> Vec<u32> {
         let mut lengths = vec![0; self.num_documents()];
-        for posting in self.postings.as_chunks::<POSTING_BYTES>().0 {
-            let [a, b, c, d, ..] = *posting;
-            lengths[u32::from_le_bytes([a, b, c, d]) as usize] += 1;
+        for token in 0..self.num_tokens() as u32 {
+            for (doc, _) in self.postings(token) {
+                lengths[doc as usize] += 1;
+            }
         }
         lengths
     }
 
     /// The `k` best documents for each query, as numbers with scores, best first, in the order of `queries`.
+    ///
+    /// A score is the float32 sum that [`SparseVector::dot`] gives, and ties go to the id that is greater bytewise,
+    /// however the documents are divided into segments and whatever [`Pruning`] leaves out.
     pub fn best(&self, queries: &[SparseVector], k: usize) -> Vec<Vec<(u32, f32)>> {
-        let scores = || vec![0.0; self.num_documents()];
-        queries
-            .par_iter()
-            .map_init(scores, |scores, query| self.best_of_one(query, k, scores))
-            .collect()
+        match queries {
+            // Not worth waking another thread.
+            [query] => vec![self.best_of_one(query, k)],
+            _ => queries
+                .par_iter()
+                .map(|query| self.best_of_one(query, k))
+                .collect(),
+        }
     }
 
-    /// Term at a time in ascending order of token, so that a score is the same float32 sum as
-    /// [`SparseVector::dot`]. `scores` is all zero before and after.
-    fn best_of_one(&self, query: &SparseVector, k: usize, scores: &mut [f32]) -> Vec<(u32, f32)> {
-        for (token, query_weight) in query.iter() {
-            for (doc, weight) in self.postings(token) {
-                scores[doc as usize] += query_weight * weight;
-            }
+    fn best_of_one(&self, query: &SparseVector, k: usize) -> Vec<(u32, f32)> {
+        let floor = self.pruning.floor(&self.segments, query, k);
+        let mut top = TopK::new(k, self.num_documents(), floor);
+        for (segment, &first_doc) in self.segments.iter().zip(&self.first_docs) {
+            MaxScore::new(segment, first_doc, query, self.pruning).collect(&mut top);
         }
-        let best = top_k(scores, k, |doc| self.document_id(doc));
-        scores.fill(0.0);
-        best
+        top.into_sorted()
+    }
+
+    /// By which a segment that follows names the last one.
+    pub(super) fn checksum(&self) -> u32 {
+        self.segments.last().map_or(0, |segment| segment.checksum)
+    }
+
+    fn document_frequency(&self, token: u32) -> usize {
+        let segments = self.segments.iter();
+        segments.map(|segment| segment.list(token).len()).sum()
+    }
+
+    fn num_tokens(&self) -> usize {
+        let lists = self.segments.iter().map(Segment::num_lists);
+        lists.max().unwrap_or(0)
     }
 }
 
@@ -129,57 +171,10 @@ impl Searcher for InvertedIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranking::rank_order;
     use crate::search::IndexBuilder;
 
     fn vector(entries: &[(u32, f32)]) -> SparseVector {
         entries.iter().copied().collect()
-    }
-
-    /// Vectors of small integers, so that many scores tie.
-    fn pseudo_random(count: u32, tokens: u32) -> Vec<SparseVector> {
-        let mut state = 1u32;
-        let mut next = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 16
-        };
-        (0..count)
-            .map(|_| {
-                (0..tokens)
-                    .map(|token| (token, next()))
-                    .filter(|(_, draw)| draw % 4 == 0)
-                    .map(|(token, draw)| (token, (1 + draw / 4 % 3) as f32))
-                    .collect()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn equals_scoring_every_document() {
-        let documents = pseudo_random(120, 30);
-        let queries = pseudo_random(25, 30);
-        let mut builder = IndexBuilder::default();
-        for (doc, vector) in documents.iter().enumerate() {
-            builder.add(&format!("d{doc}"), vector).expect("new id");
-        }
-        let index = builder.finish().expect("unique ids");
-        for k in [1, 10, 500] {
-            let results = index.search(&queries, k).expect("embedded search");
-            for (query, hits) in queries.iter().zip(results) {
-                let mut all: Vec<Hit> = documents
-                    .iter()
-                    .enumerate()
-                    .map(|(doc, vector)| Hit {
-                        id: format!("d{doc}"),
-                        score: query.dot(vector),
-                    })
-                    .filter(|hit| hit.score > 0.0)
-                    .collect();
-                all.sort_by(rank_order);
-                all.truncate(k);
-                assert_eq!(hits, all, "k = {k}");
-            }
-        }
     }
 
     #[test]
@@ -219,5 +214,7 @@ mod tests {
             TokenCounts::from_counts(vec![1, 0, 0, 2], 3)
         );
         assert_eq!((index.num_documents(), index.num_postings()), (3, 3));
+        assert_eq!(index.postings(3).collect::<Vec<_>>(), [(0, 1.0), (2, 2.0)]);
+        assert!(index.num_bytes() > 3 && index.num_segments() == 1);
     }
 }

@@ -1,22 +1,33 @@
 //! Finding the documents with the largest dot product with a query.
 
-mod block;
 mod builder;
+mod chain;
+mod cursor;
 mod error;
-mod index_file;
+#[cfg(test)]
+mod exactness;
 mod inverted_index;
+mod max_score;
+mod posting_block;
+mod posting_list;
+mod rows;
 mod section;
+mod segment;
+mod segment_file;
 mod top_k;
 mod vocabulary;
+mod writer;
 
 use crate::ranking::{Hit, Run};
 use model::SparseVector;
 
-pub use builder::{IndexBuilder, IndexWriter};
+pub use builder::IndexBuilder;
+pub use chain::{INDEX_FILE, merge};
 pub use error::{IndexError, SearchError};
-pub use index_file::INDEX_FILE;
 pub use inverted_index::InvertedIndex;
+pub use max_score::Pruning;
 pub use vocabulary::Vocabulary;
+pub use writer::IndexWriter;
 
 /// Something that ranks a collection's documents for sparse queries.
 pub trait Searcher {

@@ -93,7 +93,7 @@ impl StringTable {
     }
 }
 
-/// A growing [`StringTable`].
+/// A growing [`StringTable`]: strings in memory, one after the other.
 #[derive(Debug)]
 pub struct StringTableBuilder {
     offsets: Vec<u64>,

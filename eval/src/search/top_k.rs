@@ -33,32 +33,59 @@ impl PartialEq for Candidate<'_> {
 
 impl Eq for Candidate<'_> {}
 
-/// The documents with the `k` highest of the positive `scores`, best first; ties go to the id that is greater
-/// bytewise. `id` names a document by its number.
-pub fn top_k<'a>(scores: &[f32], k: usize, id: impl Fn(u32) -> &'a str) -> Vec<(u32, f32)> {
-    let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(k.min(scores.len()) + 1);
-    let mut bar = 0.0;
-    for (doc, &score) in scores.iter().enumerate() {
-        if score <= 0.0 || score < bar || k == 0 {
-            continue;
-        }
-        let doc = doc as u32;
-        heap.push(Candidate {
-            score,
-            doc,
-            id: id(doc),
-        });
-        if heap.len() > k {
-            heap.pop();
-        }
-        if heap.len() == k {
-            bar = heap.peek().map_or(0.0, |last| last.score);
+/// Keeps the documents with the `k` highest positive scores; ties go to the id that is greater bytewise.
+pub struct TopK<'a> {
+    k: usize,
+    bar: f32,
+    heap: BinaryHeap<Candidate<'a>>,
+}
+
+impl<'a> TopK<'a> {
+    /// For `k` documents of `available`. At least `k` of them have scores of `floor` or more, or it is 0.
+    pub fn new(k: usize, available: usize, floor: f32) -> Self {
+        Self {
+            k,
+            bar: floor,
+            heap: BinaryHeap::with_capacity(k.min(available)),
         }
     }
-    heap.into_sorted_vec()
-        .into_iter()
-        .map(|candidate| (candidate.doc, candidate.score))
-        .collect()
+
+    /// A document with a lower score is not among the best; one with this score may be, by its id.
+    pub fn bar(&self) -> f32 {
+        self.bar
+    }
+
+    /// Takes document number `doc`, named `id`, if it is among the best so far.
+    pub fn offer(&mut self, doc: u32, score: f32, id: impl FnOnce() -> &'a str) {
+        if score <= 0.0 || score < self.bar || self.k == 0 {
+            return;
+        }
+        let id = id();
+        let candidate = Candidate { score, doc, id };
+        if self.heap.len() < self.k {
+            self.heap.push(candidate);
+        } else if let Some(mut last) = self.heap.peek_mut() {
+            if *last <= candidate {
+                return;
+            }
+            *last = candidate;
+        }
+        if self.heap.len() == self.k {
+            self.bar = self
+                .heap
+                .peek()
+                .map_or(self.bar, |last| last.score.max(self.bar));
+        }
+    }
+
+    /// Document numbers and scores, best first.
+    pub fn into_sorted(self) -> Vec<(u32, f32)> {
+        self.heap
+            .into_sorted_vec()
+            .into_iter()
+            .map(|candidate| (candidate.doc, candidate.score))
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -76,12 +103,21 @@ mod tests {
             let (a, b) = (a as usize, b as usize);
             scores[b].total_cmp(&scores[a]).then(ids[b].cmp(&ids[a]))
         });
-        for k in [0, 1, 2, 19, 20, 181, 200, 5000] {
-            let found: Vec<u32> = top_k(&scores, k, |doc| &ids[doc as usize])
-                .into_iter()
-                .map(|(doc, _)| doc)
-                .collect();
-            assert_eq!(found, expected[..k.min(expected.len())], "k = {k}");
+        for k in [0usize, 1, 2, 19, 20, 181, 200, 5000] {
+            // The lowest score that may be asked for, and none.
+            let lowest = expected.get(k.wrapping_sub(1));
+            for floor in [0.0, lowest.map_or(0.0, |&doc| scores[doc as usize])] {
+                let mut top = TopK::new(k, 200, floor);
+                for (doc, &score) in scores.iter().enumerate() {
+                    top.offer(doc as u32, score, || &ids[doc]);
+                }
+                let found: Vec<u32> = top.into_sorted().into_iter().map(|(doc, _)| doc).collect();
+                assert_eq!(
+                    found,
+                    expected[..k.min(expected.len())],
+                    "k = {k}, floor {floor}"
+                );
+            }
         }
     }
 }

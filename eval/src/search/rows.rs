@@ -1,19 +1,22 @@
 //! Rows of tokens to rows of documents, by counting.
 
+use std::ops::Range;
+
 use model::SparseVector;
 
-use super::inverted_index::POSTING_BYTES;
+/// Size of an unpacked posting: a 32-bit document number and a 32-bit weight.
+pub const POSTING_BYTES: usize = 8;
 
 /// Document vectors waiting to be inverted.
 #[derive(Debug, Default)]
-pub struct Block {
+pub struct Rows {
     row_ends: Vec<usize>,
     tokens: Vec<u32>,
     weights: Vec<f32>,
     counts: Vec<u64>,
 }
 
-impl Block {
+impl Rows {
     /// Number of documents.
     pub fn num_rows(&self) -> usize {
         self.row_ends.len()
@@ -38,9 +41,8 @@ impl Block {
         self.row_ends.push(self.tokens.len());
     }
 
-    /// Offsets by token (in postings) and the postings, each a document number and a weight; documents are
-    /// numbered from `first_doc`.
-    pub fn invert(self, first_doc: u32) -> (Vec<u64>, Vec<u8>) {
+    /// Documents are numbered from `first_doc`.
+    pub fn invert(self, first_doc: u32) -> Inverted {
         let mut offsets = vec![0; self.counts.len() + 1];
         for (token, count) in self.counts.iter().enumerate() {
             offsets[token + 1] = offsets[token] + count;
@@ -60,8 +62,31 @@ impl Block {
             }
             start = end;
         }
-        (offsets, postings)
+        Inverted { offsets, postings }
     }
+}
+
+/// Rows by token, not yet packed.
+#[derive(Debug)]
+pub struct Inverted {
+    /// Where each token's postings start, counted in postings, and the end of the last.
+    pub offsets: Vec<u64>,
+    /// Each a document number and a weight.
+    pub postings: Vec<u8>,
+}
+
+/// Where postings number `range` lie.
+pub fn byte_range(range: Range<u64>) -> Range<usize> {
+    range.start as usize * POSTING_BYTES..range.end as usize * POSTING_BYTES
+}
+
+/// The postings in `bytes`.
+pub fn postings(bytes: &[u8]) -> impl Iterator<Item = (u32, f32)> + '_ {
+    let postings = bytes.as_chunks::<POSTING_BYTES>().0.iter();
+    postings.map(|&[a, b, c, d, e, f, g, h]| {
+        let doc = u32::from_le_bytes([a, b, c, d]);
+        (doc, f32::from_le_bytes([e, f, g, h]))
+    })
 }
 
 #[cfg(test)]
@@ -70,17 +95,13 @@ mod tests {
 
     #[test]
     fn postings_are_by_token_then_by_document() {
-        let mut block = Block::default();
+        let mut rows = Rows::default();
         for entries in [vec![(0, 1.0), (2, 2.0)], vec![], vec![(2, 3.0)]] {
-            block.push(&entries.into_iter().collect());
+            rows.push(&entries.into_iter().collect());
         }
-        let (offsets, postings) = block.invert(10);
-        assert_eq!(offsets, [0, 1, 1, 3]);
-        let expected: [(u32, f32); 3] = [(10, 1.0), (10, 2.0), (12, 3.0)];
-        let bytes: Vec<u8> = expected
-            .iter()
-            .flat_map(|(doc, weight)| [doc.to_le_bytes(), weight.to_le_bytes()].concat())
-            .collect();
-        assert_eq!(postings, bytes);
+        let inverted = rows.invert(10);
+        assert_eq!(inverted.offsets, [0, 1, 1, 3]);
+        let found: Vec<(u32, f32)> = postings(&inverted.postings).collect();
+        assert_eq!(found, [(10, 1.0), (10, 2.0), (12, 3.0)]);
     }
 }
