@@ -13,6 +13,7 @@ mod export;
 mod gte;
 mod judge;
 mod killed;
+mod local_teachers;
 mod masked_lm;
 mod score;
 mod search;
