@@ -195,6 +195,18 @@ fn failures_have_an_exit_code_and_a_message() {
             vec!["a/b/c: no such directory;"],
         ),
         (
+            "model inspect name",
+            None,
+            1,
+            vec!["name: no such directory here", "as a Hub id", "404"],
+        ),
+        (
+            "model inspect beir/name",
+            None,
+            1,
+            vec!["beir/name: no such directory in beir", "hf://beir/name"],
+        ),
+        (
             "model inspect org/name",
             Some(Fault::Status(401, "", "who are you")),
             1,
