@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use data::Hub;
 use eval::report::text_table;
 use eval::run_file;
 use eval::search::{IndexWriter, InvertedIndex, Searcher, Vocabulary, search_run};
@@ -20,7 +21,7 @@ const BYTES_PER_WEIGHT: usize = 16;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  ellzero-eval index --input vectors.jsonl --output index")]
 pub struct IndexArguments {
-    /// Vectors as `encode` writes them, plain, .gz, .zst, or - for standard input
+    /// Vectors as `encode` writes them, plain, .gz, .zst, or - for standard input; may begin with hf://
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Directory to write the index into
@@ -33,18 +34,19 @@ pub struct IndexArguments {
 
 impl IndexArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
-        let rows = vectors::read(&self.input)?;
+        let input = Hub::for_command_line(quiet).data(&self.input)?;
+        let rows = vectors::read(&input)?;
         let mut writer =
             IndexWriter::create(&self.output, (self.memory_mib << 20) / BYTES_PER_WEIGHT)?;
         let mut vocabulary = Vocabulary::default();
-        let progress = Progress::new("indexing", count_lines(&self.input), quiet);
+        let progress = Progress::new("indexing", count_lines(&input), quiet);
         for (number, row) in rows.enumerate() {
             let row = row?;
             writer.add(&row.id, &vocabulary.intern_vector(row.vector))?;
             progress.update(number);
         }
         if writer.is_empty() {
-            bail!("{}: there is no vector in it", self.input.display());
+            bail!("{}: there is no vector in it", input.display());
         }
         let documents = writer.finish(vocabulary.tokens())?;
         progress.finish();
@@ -71,7 +73,7 @@ pub struct SearchArguments {
     /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION), for queries that are texts
     #[arg(long, required_unless_present = "query_vectors")]
     model: Option<PathBuf>,
-    /// Query vectors as `encode --route query` writes them
+    /// Query vectors as `encode --route query` writes them; may begin with hf://
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "queries"])]
     query_vectors: Option<PathBuf>,
     /// Number of documents for each query [default: 10, or 100 with --query-vectors]
@@ -91,7 +93,10 @@ impl SearchArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
         let index = InvertedIndex::open(&self.index)?;
         match (&self.query_vectors, &self.model) {
-            (Some(path), _) => self.search_vectors(&index, path),
+            (Some(path), _) => {
+                let path = Hub::for_command_line(quiet).data(path)?;
+                self.search_vectors(&index, &path)
+            }
             (None, Some(model)) => self.search_texts(&index, &self.compute.load(model, quiet)?),
             (None, None) => bail!("give --model and query texts, or --query-vectors"),
         }
