@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek};
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
+use crate::caught;
 use crate::convert::ConvertError;
 use crate::dataset::{Dataset, DatasetError, unpack_error};
 use crate::hf_dataset::HfDataset;
@@ -35,8 +35,8 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// [`DatasetError`], naming the file: it is no Parquet file, cut short, damaged, or packed in an unknown way.
 pub(crate) fn open(path: &Path) -> Result<HfDataset, DatasetError> {
     // The `parquet` crate has panics left that a damaged page header leads to.
-    let file = catch_unwind(|| unpack(path))
-        .unwrap_or_else(|_| Err(unreadable(path, &"it is damaged")))?;
+    let file = caught::catch(|| unpack(path));
+    let file = file.unwrap_or_else(|| Err(unreadable(path, &"it is damaged")))?;
     HfDataset::from_stream(path, &file)
 }
 

@@ -46,6 +46,30 @@ fn idf_of_a_corpus() {
     world.command(line).run().success();
 }
 
+/// A damaged page is an error that names the file, whatever the reader of Parquet says about itself.
+#[test]
+fn damaged_parquet_files() {
+    let world = World::new();
+    let line = "data convert --input kd.jsonl --output kd.parquet";
+    world.command(line).run().success();
+    let whole = fs::read(world.path("kd.parquet")).expect("a file");
+    let mut damaged = 0;
+    let mut checks = Checks::new();
+    for position in (0..whole.len()).step_by(whole.len() / 150) {
+        let mut bytes = whole.clone();
+        bytes[position] = 0xff;
+        world.write("damaged.parquet", bytes);
+        let outcome = world
+            .command("data convert --input damaged.parquet --output -")
+            .run();
+        let said = &outcome.stderr;
+        checks.require(!said.contains("panicked"), || format!("{position}: {said}"));
+        damaged += usize::from(said.contains("damaged.parquet: it is damaged"));
+    }
+    checks.finish();
+    assert!(damaged > 0, "no damage made the reader panic");
+}
+
 /// From a save_to_disk directory to JSON lines and back: the same rows.
 #[test]
 fn conversions_keep_every_row() {
