@@ -19,6 +19,7 @@ mod resolve;
 pub mod resolved;
 mod scalar;
 pub mod teachers;
+mod yaml;
 
 use std::path::Path;
 

@@ -1,19 +1,20 @@
 //! BEIR directories: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
+mod documents;
+
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::dataset::DatasetError;
 use crate::hub;
-use crate::input::{self, InputError, Lines};
-use crate::jsonl::describe;
+use crate::input::InputError;
 use crate::passages::Passages;
 use crate::qrels;
-use crate::seen::SeenTexts;
 
 pub use crate::qrels::{Qrels, QrelsError};
+pub(crate) use documents::contents;
+pub use documents::{Document, Documents};
 
 /// Why a BEIR directory could not be read.
 #[derive(Debug, Error)]
@@ -55,42 +56,12 @@ pub enum BeirError {
         /// The id.
         id: String,
     },
-    /// A corpus cannot be mapped.
+    /// A corpus cannot be mapped, or a row of it is no document.
     #[error(transparent)]
-    Map(#[from] DatasetError),
+    Dataset(#[from] DatasetError),
     /// The judgements are at fault.
     #[error(transparent)]
     Qrels(#[from] QrelsError),
-}
-
-/// A passage of the corpus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// Its `_id` (or `id`).
-    pub id: String,
-    /// Its title; empty where there is none.
-    pub title: String,
-    /// Its text.
-    pub text: String,
-}
-
-impl Document {
-    /// # Errors
-    /// What is wrong with the line.
-    pub(crate) fn parse(line: &str) -> Result<Self, String> {
-        let row: Row = serde_json::from_str(line).map_err(|error| describe(&error))?;
-        Ok(row.into_document()?)
-    }
-
-    /// What is encoded: title and text joined by one space, trimmed.
-    pub fn contents(&self) -> String {
-        contents(&self.title, &self.text)
-    }
-}
-
-/// Title and text joined by one space, trimmed.
-pub(crate) fn contents(title: &str, text: &str) -> String {
-    format!("{title} {text}").trim().to_owned()
 }
 
 /// A search request.
@@ -230,111 +201,6 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf, BeirError> {
                 "; there is no such directory".to_owned()
             },
         })
-}
-
-/// Iterator over the documents (or queries) of a JSON lines file, ids checked to be unique.
-pub struct Documents {
-    lines: Lines,
-    /// `None` where ids need not be unique.
-    seen: Option<SeenTexts>,
-    failed: bool,
-}
-
-impl Documents {
-    /// Opens any file with BEIR's document rows `{"_id" or "id", "title"?, "text"}`; `.gz`, `.zst` and `-`
-    /// work too.
-    ///
-    /// # Errors
-    /// [`BeirError::Input`] when it cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, BeirError> {
-        Ok(Self {
-            lines: input::open_lines(path)?,
-            seen: Some(SeenTexts::default()),
-            failed: false,
-        })
-    }
-
-    /// Leaves out the check that ids are unique, and its memory.
-    pub fn ids_unchecked(mut self) -> Self {
-        self.seen = None;
-        self
-    }
-
-    fn read(&mut self) -> Result<Option<Document>, BeirError> {
-        for line in self.lines.by_ref() {
-            let line = line?;
-            if line.text.trim().is_empty() {
-                continue;
-            }
-            let error = |reason| BeirError::Line {
-                path: self.lines.path().to_path_buf(),
-                line: line.number,
-                reason,
-            };
-            let document = Document::parse(&line.text).map_err(error)?;
-            let seen = self.seen.as_mut();
-            if seen.is_some_and(|seen| !seen.insert(&document.id)) {
-                return Err(BeirError::DuplicateId {
-                    path: self.lines.path().to_path_buf(),
-                    line: line.number,
-                    id: document.id,
-                });
-            }
-            return Ok(Some(document));
-        }
-        Ok(None)
-    }
-}
-
-impl Iterator for Documents {
-    type Item = Result<Document, BeirError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let document = self.read().transpose();
-        self.failed = !matches!(document, Some(Ok(_)));
-        document
-    }
-}
-
-#[derive(Deserialize)]
-struct Row {
-    _id: Option<Id>,
-    id: Option<Id>,
-    title: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    text: Option<Option<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "an id must be a string or a number")]
-enum Id {
-    Text(String),
-    Number(serde_json::Number),
-}
-
-/// Tells `"text": null` (empty) from no `text` at all (an error).
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-impl Row {
-    fn into_document(self) -> Result<Document, &'static str> {
-        let id = match self._id.or(self.id) {
-            Some(Id::Text(id)) => id,
-            Some(Id::Number(id)) => id.to_string(),
-            None => return Err("missing key `_id`"),
-        };
-        Ok(Document {
-            id,
-            title: self.title.unwrap_or_default(),
-            text: self.text.ok_or("missing key `text`")?.unwrap_or_default(),
-        })
-    }
 }
 
 #[cfg(test)]

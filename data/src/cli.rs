@@ -56,8 +56,9 @@ enum Command {
                         tokens that occur nowhere."
 )]
 struct IdfArgs {
-    /// JSON lines {"_id" or "id", "title"?, "text"}; may end in .gz or .zst, or begin with hf://; - is standard input
-    #[arg(long, value_name = "FILE")]
+    /// Rows {"_id" or "id", "title"?, "text"}: JSON lines (.gz, .zst, - for standard input), a Parquet file or a folder of
+    /// them, or a save_to_disk directory; may begin with hf://
+    #[arg(long, value_name = "PATH")]
     corpus: PathBuf,
     /// Model directory, Hub id (ORG/NAME, or ORG/NAME@REVISION), or a tokenizer.json or vocab.txt
     #[arg(long, value_name = "MODEL")]
@@ -75,8 +76,8 @@ struct IdfArgs {
                         ellzero-data convert --input train-00000-of-00001.parquet --output train.jsonl"
 )]
 struct ConvertArgs {
-    /// A save_to_disk directory, a .parquet file, or a JSON lines file (.gz, .zst, - for standard input); may begin
-    /// with hf://
+    /// A save_to_disk directory, a .parquet file or a folder of them, or a JSON lines file (.gz, .zst, - for standard
+    /// input); may begin with hf://
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// A .jsonl file (.gz, .zst, - for standard output) or a .parquet file, or else a new directory
@@ -121,7 +122,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => args.run(&hub, quiet),
         Command::Dedup(args) => args.run(&hub, quiet),
         Command::Msmarco(args) => args.run(&hub, quiet),
-        Command::Tokenizer(args) => args.run(quiet),
+        Command::Tokenizer(args) => args.run(&hub, quiet),
     }
 }
 

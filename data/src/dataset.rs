@@ -182,17 +182,21 @@ pub enum Dataset {
 }
 
 impl Dataset {
-    /// Opens a directory written by `save_to_disk`, a Parquet file (by its extension), or a JSON lines file (`.gz`,
-    /// `.zst`, `-` included).
+    /// Opens a directory written by `save_to_disk`, a Parquet file (by its extension) or a folder of such files, which
+    /// are one data set in the order of their names, or a JSON lines file (`.gz`, `.zst`, `-` included).
     ///
     /// # Errors
     /// [`DatasetError`], naming the file and the cause.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         if path.is_dir() {
-            return HfDataset::open(path).map(Self::Hf);
+            let opened = match parquet_file::parts(path) {
+                parts if parts.is_empty() => HfDataset::open(path),
+                parts => parquet_file::open(path, &parts),
+            };
+            return opened.map(Self::Hf);
         }
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => parquet_file::open(path).map(Self::Hf),
+            Some("parquet") => parquet_file::open(path, &[path.to_path_buf()]).map(Self::Hf),
             Some("arrow") => Err(DatasetError::File {
                 path: path.to_path_buf(),
                 reason:
@@ -201,6 +205,14 @@ impl Dataset {
             }),
             _ => JsonLines::open(path).map(Self::JsonLines),
         }
+    }
+
+    /// Whether a path is one of columns: a folder or a Parquet file. Others are lines, which can be read as a stream.
+    pub fn is_columnar(path: &Path) -> bool {
+        path.is_dir()
+            || path
+                .extension()
+                .is_some_and(|extension| extension == "parquet")
     }
 
     /// Number of rows.

@@ -95,11 +95,20 @@ impl HfDataset {
         Ok(dataset)
     }
 
-    /// One Arrow stream that was unpacked from `path`, which is what errors name.
-    pub(crate) fn from_stream(path: &Path, file: &File) -> Result<Self, DatasetError> {
-        let (shard, schema, batches) = map_shard(path.to_path_buf(), file)?;
-        let mut dataset = Self::new(path.to_path_buf(), schema.clone());
-        dataset.push(shard, &schema, batches)?;
+    /// Arrow streams that were unpacked from the parts of `path`, whose names errors have.
+    pub(crate) fn from_streams(
+        path: &Path,
+        parts: impl Iterator<Item = Result<(PathBuf, File), DatasetError>>,
+    ) -> Result<Self, DatasetError> {
+        let mut dataset = Self::new(path.to_path_buf(), Arc::new(Schema::empty()));
+        for part in parts {
+            let (part, file) = part?;
+            let (shard, schema, batches) = map_shard(part, &file)?;
+            if dataset.shards.is_empty() {
+                dataset.schema = schema.clone();
+            }
+            dataset.push(shard, &schema, batches)?;
+        }
         Ok(dataset)
     }
 

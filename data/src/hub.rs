@@ -1,8 +1,8 @@
 //! The Hugging Face Hub: models and data sets by name, in the cache that Python's `huggingface_hub` uses too.
 //!
-//! A MODEL is a directory or `ORG/NAME[@REVISION]`; a data file may be `hf://datasets/ORG/NAME[@REVISION]/PATH`. Either
-//! becomes a path in the cache. What is there already is not downloaded again: of a branch or tag the server is asked
-//! for the commit, of a commit it is asked for nothing.
+//! A MODEL is a directory or `ORG/NAME[@REVISION]` (`NAME[@REVISION]` for the Hub's oldest); a data file may be
+//! `hf://datasets/ORG/NAME[@REVISION]/PATH`. Either becomes a path in the cache. What is there already is not downloaded
+//! again: of a branch or tag the server is asked for the commit, of a commit it is asked for nothing.
 //!
 //! The requests are made with `ureq`, since the crate `hf-hub` (1.0) begins every download anew, compares no checksum,
 //! and brings an asynchronous runtime and the Xet protocol along. Files on Xet storage come over plain HTTPS.
@@ -59,7 +59,7 @@ impl Hub {
     }
 
     /// The directory of a model, which is `model` itself where that exists (a file too), or else a snapshot of the
-    /// Hub's repository of that name.
+    /// Hub's repository of that name. What can only be a path, or lies in a folder that is here, is not asked for.
     ///
     /// # Errors
     /// [`HubError`]: what was asked for, of whom, what they said and what to do.
@@ -68,9 +68,12 @@ impl Hub {
             return Ok(model.to_path_buf());
         }
         let name = model.display().to_string();
-        match model.to_str().and_then(Repository::model) {
-            None => Err(HubError::NoDirectory { name }),
-            Some(repository) => {
+        let repository = model.to_str().and_then(Repository::model);
+        let folder = Repository::folder_here(&name).map(Path::to_path_buf);
+        match (repository, folder) {
+            (None, _) => Err(HubError::NoDirectory { name }),
+            (Some(_), Some(folder)) => Err(HubError::NotInFolder { name, folder }),
+            (Some(repository), None) => {
                 let snapshot = self.snapshot(&repository, Wanted::Model(files));
                 snapshot.map_err(|cause| HubError::NotHad {
                     name,
@@ -124,7 +127,7 @@ pub fn pinned_address(address: &Path, path: &Path) -> Option<String> {
 /// What a folder of the Hub's cache is called: by its repository, since its own name is that of a commit.
 pub(crate) fn snapshot_name(path: &Path) -> Option<String> {
     let (id, _, rest) = snapshot_parts(path)?;
-    let (_, name) = id.rsplit_once('/')?;
+    let name = id.rsplit_once('/').map_or(id.as_str(), |(_, name)| name);
     rest.as_os_str().is_empty().then(|| name.to_owned())
 }
 
@@ -168,11 +171,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hub = offline(dir.path());
         assert_eq!(hub.model(dir.path(), Files::Model).unwrap(), dir.path());
-        for name in ["nowhere", "./a/b", "/a/b", "a/b/c", "a/vocab.txt"] {
+        for name in ["nowhere/", "./a/b", "/a/b", "a/b/c", "a/vocab.txt"] {
             let error = hub.model(Path::new(name), Files::Model).unwrap_err();
             assert!(matches!(error, HubError::NoDirectory { .. }), "{error}");
             let expected = format!("{name}: no such directory; expected");
             assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        // Tests run in the crate's folder.
+        let error = hub.model(Path::new("src/nowhere"), Files::Model);
+        let message = error.unwrap_err().to_string();
+        let expected = "src/nowhere: no such directory in src; expected a model directory";
+        assert!(message.starts_with(expected), "{message}");
+        for name in ["hf://src/nowhere", "src/nowhere@main", "nowhere"] {
+            let error = hub.model(Path::new(name), Files::Model).unwrap_err();
+            assert!(matches!(error, HubError::NotHad { .. }), "{error}");
         }
         let path = Path::new("data/train.jsonl");
         assert_eq!(hub.data(path).unwrap(), path);
@@ -223,6 +235,10 @@ mod tests {
         assert_eq!(snapshot_name(&path), None);
         assert_eq!(pinned_model(&snapshot), Some(format!("org/name@{commit}")));
         assert_eq!(pinned_model(dir.path()), None);
+        let bare = write_snapshot(dir.path(), "models--bert-base-uncased", &[]);
+        let pinned = format!("bert-base-uncased@{commit}");
+        assert_eq!(pinned_model(&bare), Some(pinned));
+        assert_eq!(snapshot_name(&bare).as_deref(), Some("bert-base-uncased"));
         let missing = hub.data(Path::new("hf://datasets/org/name/x.jsonl"));
         let message = missing.unwrap_err().to_string();
         assert!(

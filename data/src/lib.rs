@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod beir;
+mod caught;
 mod column_type;
 pub mod convert;
 pub mod dataset;
@@ -29,6 +30,7 @@ pub mod tokenize;
 pub mod train_data;
 
 pub use batch::{BatchLimit, TokenBatch, bucket};
+pub use caught::hush_caught_panics;
 pub use dataset::{Dataset, DatasetError, RowForm, RowIds, TrainRow};
 pub use dense_vectors::DenseVectors;
 pub use hub::{Hub, HubError};

@@ -15,6 +15,7 @@ use data::output::OutputError;
 use data::prepare::PrepareError;
 
 fn main() -> ExitCode {
+    data::hush_caught_panics();
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek};
-use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
@@ -17,6 +16,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
+use crate::caught;
 use crate::convert::ConvertError;
 use crate::dataset::{Dataset, DatasetError, unpack_error};
 use crate::hf_dataset::HfDataset;
@@ -28,16 +28,35 @@ const BATCH_ROWS: usize = 1000;
 /// A row group is encoded in memory before it is written.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Unpacks a Parquet file into an unnamed temporary file, because rows are read in any order and Parquet packs them
-/// in groups of up to a million.
+/// The Parquet files of a folder, by name: the parts of one data set. None in a folder of `save_to_disk`.
+pub(crate) fn parts(dir: &Path) -> Vec<PathBuf> {
+    let is_saved = |name: &&str| dir.join(name).is_file();
+    if ["state.json", "dataset_dict.json"].iter().any(is_saved) {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut parts: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "parquet"))
+        .collect();
+    parts.sort();
+    parts
+}
+
+/// Unpacks the Parquet files that `path` consists of, each into an unnamed temporary file, because rows are read in any
+/// order and Parquet packs them in groups of up to a million.
 ///
 /// # Errors
-/// [`DatasetError`], naming the file: it is no Parquet file, cut short, damaged, or packed in an unknown way.
-pub(crate) fn open(path: &Path) -> Result<HfDataset, DatasetError> {
-    // The `parquet` crate has panics left that a damaged page header leads to.
-    let file = catch_unwind(|| unpack(path))
-        .unwrap_or_else(|_| Err(unreadable(path, &"it is damaged")))?;
-    HfDataset::from_stream(path, &file)
+/// [`DatasetError`], naming the file: it is no Parquet file, cut short, damaged, packed in an unknown way, or has other
+/// columns than the first.
+pub(crate) fn open(path: &Path, parts: &[PathBuf]) -> Result<HfDataset, DatasetError> {
+    let unpacked = parts.iter().map(|part| {
+        // The `parquet` crate has panics left that a damaged page header leads to.
+        let file = caught::catch(|| unpack(part));
+        let file = file.unwrap_or_else(|| Err(unreadable(part, &"it is damaged")))?;
+        Ok((part.clone(), file))
+    });
+    HfDataset::from_streams(path, unpacked)
 }
 
 fn unpack(path: &Path) -> Result<File, DatasetError> {
@@ -170,7 +189,7 @@ mod tests {
         let path = dir.path().join("damaged.parquet");
         let open_bytes = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            let opened = open(&path).map(|_| ());
+            let opened = open(&path, std::slice::from_ref(&path)).map(|_| ());
             opened.map_err(|error| error.to_string())
         };
         assert_eq!(open_bytes(&whole), Ok(()));
@@ -186,7 +205,8 @@ mod tests {
                 let _ = open_bytes(&bytes);
             }
         }
-        let missing = open(&dir.path().join("nowhere.parquet")).err().unwrap();
+        let missing = dir.path().join("nowhere.parquet");
+        let missing = Dataset::open(&missing).err().unwrap();
         assert!(missing.to_string().contains("nowhere.parquet"), "{missing}");
     }
 }

@@ -15,7 +15,7 @@ impl Passages {
     /// Maps a file of BEIR's document rows. A compressed one is unpacked into an unnamed temporary file first.
     ///
     /// # Errors
-    /// [`BeirError::Map`], naming the file, or the folder for temporary files where that is full.
+    /// [`BeirError::Dataset`], naming the file, or the folder for temporary files where that is full.
     pub fn open(path: &Path) -> Result<Self, BeirError> {
         Ok(Self {
             path: path.to_path_buf(),

@@ -9,6 +9,7 @@ use clap::Parser;
 use data::output::OutputError;
 
 fn main() -> ExitCode {
+    data::hush_caught_panics();
     match cli::run(cli::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -46,6 +46,80 @@ fn idf_of_a_corpus() {
     world.command(line).run().success();
 }
 
+/// Corpora are read from columns as from lines: one Parquet file, the parts of one in a folder, as the Hub has them, and a
+/// save_to_disk directory.
+#[test]
+fn corpora_of_columns() {
+    let world = World::new();
+    let rows = world.read_lines("beir/corpus.jsonl").into_iter();
+    let rows: Vec<Value> = rows
+        .map(|row| json!({"_id": row["_id"], "title": row["title"], "text": row["text"]}))
+        .collect();
+    world.write_lines("lines.jsonl", &rows);
+    world.write_lines("0.jsonl", &rows[..3]);
+    world.write_lines("1.jsonl", &rows[3..]);
+    fs::create_dir(world.path("parts")).expect("a folder");
+    for (input, output) in [
+        ("lines.jsonl", "one.parquet"),
+        ("lines.jsonl", "saved"),
+        ("0.jsonl", "parts/corpus-00000-of-00002.parquet"),
+        ("1.jsonl", "parts/corpus-00001-of-00002.parquet"),
+    ] {
+        let line = format!("data convert --input {input} --output {output}");
+        world.command(&line).run().success();
+    }
+    let mut checks = Checks::new();
+    for line in [
+        "data idf --corpus CORPUS --tokenizer model --output -",
+        "data queries-from-titles --corpus CORPUS --output - --seed 3",
+        "data sample --input CORPUS --output - --count 4",
+        "eval encode --model model --input CORPUS --output -",
+    ] {
+        let run = |corpus: &str| {
+            let line = line.replace("CORPUS", corpus);
+            world.command(&line).run().success()
+        };
+        let without_spaces = |text: String| text.replace(' ', "");
+        let expected = without_spaces(run("lines.jsonl"));
+        for corpus in ["one.parquet", "parts", "saved"] {
+            let what = line.replace("CORPUS", corpus);
+            checks.equal(&what, without_spaces(run(corpus)), expected.clone());
+        }
+    }
+    let score = |corpus: &str| {
+        let teachers = format!("teachers: [{{type: bm25, corpus: {corpus}}}]\n");
+        world.write("bm25.yaml", teachers);
+        let line = "train score --teachers bm25.yaml --input posnegs.jsonl --output -";
+        world.command(line).run().success()
+    };
+    checks.equal("bm25", score("one.parquet"), score("lines.jsonl"));
+    checks.finish();
+}
+
+/// A damaged page is an error that names the file, whatever the reader of Parquet says about itself.
+#[test]
+fn damaged_parquet_files() {
+    let world = World::new();
+    let line = "data convert --input kd.jsonl --output kd.parquet";
+    world.command(line).run().success();
+    let whole = fs::read(world.path("kd.parquet")).expect("a file");
+    let mut damaged = 0;
+    let mut checks = Checks::new();
+    for position in (0..whole.len()).step_by(whole.len() / 150) {
+        let mut bytes = whole.clone();
+        bytes[position] = 0xff;
+        world.write("damaged.parquet", bytes);
+        let outcome = world
+            .command("data convert --input damaged.parquet --output -")
+            .run();
+        let said = &outcome.stderr;
+        checks.require(!said.contains("panicked"), || format!("{position}: {said}"));
+        damaged += usize::from(said.contains("damaged.parquet: it is damaged"));
+    }
+    checks.finish();
+    assert!(damaged > 0, "no damage made the reader panic");
+}
+
 /// From a save_to_disk directory to JSON lines and back: the same rows.
 #[test]
 fn conversions_keep_every_row() {

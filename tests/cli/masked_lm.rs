@@ -206,6 +206,26 @@ fn interrupted_runs_end_the_same() {
     }
 }
 
+/// What is hidden is part of what is learnt.
+#[test]
+fn resuming_notices_another_masking() {
+    let world = world();
+    finished(&world, "--set max_steps=2");
+    let bad = [
+        ("mlm_probability", "0.15", "0.3"),
+        ("mlm_whole_word", "false", "true"),
+        ("mlm_packed", "false", "true"),
+    ]
+    .map(|(key, stored, current)| {
+        let line = format!("train mlm.yaml --resume --set max_steps=4 --set {key}={current}");
+        let says =
+            format!("out/checkpoint-2: it was made with {key} {stored}, now it is {current}");
+        Bad::new(line, 1, &[says.as_str()])
+    });
+    check_all(&world, &bad);
+    finished(&world, "--resume --set max_steps=4");
+}
+
 /// A vocabulary of the quickstart's corpus, random weights, and a loss that falls far below that of a uniform guess.
 #[test]
 fn from_a_corpus_alone() {

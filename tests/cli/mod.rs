@@ -14,6 +14,7 @@ mod export;
 mod gte;
 mod judge;
 mod killed;
+mod local_teachers;
 mod masked_lm;
 mod report;
 mod score;

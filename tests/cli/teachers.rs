@@ -111,7 +111,53 @@ fn in_batch_negatives_are_scored_and_runs_resume() {
     assert!(weights(&world, "own") != weights(&world, "whole"));
 }
 
-/// Vectors by id, of kd-ids data; a missing one is named.
+/// What another teacher would say is another run; a model that was copied says the same.
+#[test]
+fn resuming_notices_another_teacher() {
+    let world = World::new();
+    let lines = format!(
+        "train_file: posnegs.jsonl\ndata_type: posnegs\nsample_num_one_query: 1\nswap_times: 0\nmax_steps: 2\n{KWARGS}"
+    );
+    recipe(&world, "kd.yaml", &lines);
+    world.command("train kd.yaml").run().success();
+    world.copy_model("copied");
+    world.copy_model("changed");
+    let config = world.read("changed/config.json");
+    world.write("changed/config.json", format!("{config}\n"));
+    let with = |name: &str, kwargs: &str| {
+        let kwargs = format!("kd_ensemble_teacher_kwargs: {kwargs}\n");
+        recipe(&world, name, &lines.replace(KWARGS, &kwargs));
+        format!("train {name} --resume --set max_steps=4")
+    };
+    let sparse = |model: &str, scale: usize| {
+        format!("{{types: [sparse], model_ids: [{model}], score_scale: {scale}}}")
+    };
+    let bm25 = "{teachers: [{type: bm25, corpus: beir}], score_scale: 20}";
+    let teachers = "kd_ensemble_teacher_kwargs.teachers sparse model (weight 1, fingerprint ";
+    let table = [
+        (
+            with("scale.yaml", &sparse("model", 30)),
+            vec!["kd_ensemble_teacher_kwargs.score_scale 20, now it is 30"],
+        ),
+        (
+            with("changed.yaml", &sparse("changed", 20)),
+            vec![teachers, "now it is sparse changed (weight 1, fingerprint "],
+        ),
+        (
+            with("bm25.yaml", bm25),
+            vec![teachers, "now it is bm25 beir (weight 1, fingerprint "],
+        ),
+    ];
+    let bad = table.map(|(line, says)| {
+        let says = [vec!["cannot resume out/checkpoint-2"], says].concat();
+        Bad::new(line, 1, &says)
+    });
+    check_all(&world, &bad);
+    let copied = with("copied.yaml", &sparse("copied", 20));
+    world.command(&copied).run().success();
+}
+
+/// Vectors by id, of kd-ids data; a missing one is named, and other files for them are told of.
 #[test]
 fn vectors_are_looked_up_by_id() {
     let world = World::new();
@@ -141,6 +187,15 @@ fn vectors_are_looked_up_by_id() {
     );
     recipe(&world, "ids.yaml", &lines);
     world.command("train ids.yaml").run().success();
+    world.write_lines("d.jsonl", &[&documents[1..], &documents[..1]].concat());
+    let resumed = world.command("train ids.yaml --resume --set max_steps=8");
+    let resumed = resumed.run();
+    assert!(
+        resumed.stderr.contains("only if they say the same"),
+        "{}",
+        resumed.stderr
+    );
+    resumed.success();
     world.write_lines("d.jsonl", &documents[..1]);
     let line = "train ids.yaml --dry-run --set output_dir=out2";
     check_all(

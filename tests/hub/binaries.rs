@@ -112,6 +112,34 @@ fn models_are_inspected_and_exported_by_name() {
     assert_eq!(contents, 1);
 }
 
+/// Vectors of documents and of queries.
+#[test]
+fn vectors_are_indexed_and_searched_by_address() {
+    let online = Online::new();
+    let vectors = ["vectors.jsonl", "query-vectors.jsonl"].map(|name| {
+        let content = online.world.read(name).into_bytes();
+        (name.to_owned(), content)
+    });
+    let server = &online.server;
+    server.put("datasets/org/vectors", COMMIT, vectors.into());
+    let run = |command: &dyn Fn(&str) -> Run, prefix: &str, index: &str| {
+        let lines = [
+            format!("eval index --input {prefix}vectors.jsonl --output {index}"),
+            format!("eval search --index {index} --query-vectors {prefix}query-vectors.jsonl"),
+        ];
+        lines.map(|line| command(&line).run().success())
+    };
+    let local = run(&|line: &str| online.world.command(line), "", "local");
+    assert!(local[1].contains("q0 Q0 d0 1 "), "{}", local[1]);
+    let address = "hf://datasets/org/vectors/";
+    let named = run(&|line: &str| online.command(line), address, "named");
+    assert_eq!(named, local);
+    assert_eq!(
+        run(&|line: &str| online.offline(line), address, "again"),
+        local
+    );
+}
+
 /// Documents, queries and judgements of two repositories.
 #[test]
 fn beir_directories_are_put_together() {
@@ -243,6 +271,18 @@ fn failures_have_an_exit_code_and_a_message() {
             None,
             1,
             vec!["a/b/c: no such directory;"],
+        ),
+        (
+            "model inspect name",
+            None,
+            1,
+            vec!["name: no such directory here", "as a Hub id", "404"],
+        ),
+        (
+            "model inspect beir/name",
+            None,
+            1,
+            vec!["beir/name: no such directory in beir", "hf://beir/name"],
         ),
         (
             "model inspect org/name",

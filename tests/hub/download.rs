@@ -63,6 +63,34 @@ fn a_model_by_its_name_is_the_model() {
     assert!(!dir.join("io.safetensors").exists());
 }
 
+/// Models that are older than organisations: the server redirects, the cache keeps the name that was given.
+#[test]
+fn a_name_without_an_organisation() {
+    let (server, home) = (Server::with_model(&model_dir()), home());
+    server.redirect("bert-base-uncased", "org/name");
+    for names_only in [false, true] {
+        let home = match names_only {
+            false => home.path().join("all"),
+            true => home.path().join("names"),
+        };
+        if names_only {
+            server.list_names_only();
+        }
+        let dir = model(&server.hub(&home), "bert-base-uncased");
+        assert_eq!(
+            dir,
+            home.join("hub/models--bert-base-uncased/snapshots")
+                .join(COMMIT)
+        );
+        let weights = |dir: &Path| fs::read(dir.join("model.safetensors")).expect("weights");
+        assert!(weights(&dir) == weights(&model_dir()));
+        server.take_seen();
+        let pinned = format!("bert-base-uncased@{COMMIT}");
+        assert_eq!(data::hub::pinned_model(&dir), Some(pinned.clone()));
+        assert_eq!(model(&server.hub(&home), &pinned), dir);
+    }
+}
+
 /// Where Python looks for it: the content under its digest, and a link to it under its name.
 #[test]
 fn the_cache_is_laid_out_as_pythons() {

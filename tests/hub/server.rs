@@ -56,6 +56,8 @@ struct Repository {
 struct State {
     /// By `models/org/name` or `datasets/org/name`.
     repositories: BTreeMap<String, Repository>,
+    /// Old names of models, and what they are called now.
+    moved: BTreeMap<String, String>,
     seen: Vec<Seen>,
     /// Part of the request's line, what happens, and how often.
     faults: Vec<(String, Fault, usize)>,
@@ -99,6 +101,11 @@ impl Server {
         self.state()
             .repositories
             .insert(name.to_owned(), repository);
+    }
+
+    /// Redirects requests for a model to another, as the Hub does where the old name has no organisation.
+    pub fn redirect(&self, from: &str, to: &str) {
+        self.state().moved.insert(from.to_owned(), to.to_owned());
     }
 
     /// The next `times` requests whose line has `part` in it get this answer.
@@ -305,6 +312,14 @@ fn read_request(stream: &TcpStream, is_linked: bool) -> Option<Seen> {
 impl State {
     /// `/api/KINDS/org/name/revision/REVISION` and `/[datasets/]org/name/resolve/REVISION/PATH`.
     fn answer(&self, path: &str) -> Answer {
+        for (from, to) in &self.moved {
+            for (prefix, end) in [("/api/models/", "/revision/"), ("/", "/resolve/")] {
+                if let Some(rest) = path.strip_prefix(&format!("{prefix}{from}{end}")) {
+                    let location = format!("{prefix}{to}{end}{rest}");
+                    return Answer::new(307, "Moved").header("Location", location);
+                }
+            }
+        }
         let path = path.split('?').next().unwrap_or(path);
         if let Some(path) = path.strip_prefix("/api/") {
             let (name, revision) = path.split_once("/revision/").unwrap_or((path, ""));

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::optimizer::{AdamW, Moments, parameter_sizes};
 use crate::step::Trainable;
+use crate::targets::Targets;
 
 /// Version of the files in `trainer/`.
 const FORMAT: u32 = 1;
@@ -44,6 +45,9 @@ pub struct TrainerState {
     pub accumulation_steps: usize,
     /// Position in the data.
     pub sampler: SamplerState,
+    /// What is learnt beside what the data says; not known of checkpoints of older versions.
+    #[serde(default)]
+    pub targets: Option<Targets>,
 }
 
 impl TrainerState {
@@ -54,6 +58,7 @@ impl TrainerState {
         seed: u64,
         accumulation_steps: usize,
         sampler: SamplerState,
+        targets: Targets,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -62,6 +67,7 @@ impl TrainerState {
             seed,
             accumulation_steps,
             sampler,
+            targets: Some(targets),
         }
     }
 }

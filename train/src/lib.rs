@@ -2,7 +2,7 @@
 //!
 //! [`mod@fetch`] brings what a recipe names on the Hub here, [`setup`] loads and checks it, [`task`] its data, [`trainer`]
 //! is the loop, [`step`] what it differentiates ([`masked_lm`] where that is no ranking), [`loss`] the objective,
-//! [`teacher`] who it learns from, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`]
+//! [`teacher`] who it learns from, [`targets`] what it must go on to learn, [`optimizer`] and [`schedule`] how parameters move, [`checkpoint`] and [`run_dir`]
 //! what is left on the disk. The library never prints: an [`Observer`] is told what happens.
 
 mod ahead;
@@ -23,6 +23,7 @@ pub mod run_dir;
 pub mod schedule;
 pub mod setup;
 pub mod step;
+pub mod targets;
 pub mod task;
 pub mod teacher;
 pub mod trainer;

@@ -12,6 +12,7 @@ use train::teacher::ScoreError;
 
 fn main() -> ExitCode {
     train::memory::keep_freed_memory();
+    data::hush_caught_panics();
     match cli::run(&cli::Arguments::parse()) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

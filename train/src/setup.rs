@@ -20,6 +20,7 @@ use crate::memory::MemoryEstimate;
 use crate::optimizer::AdamW;
 use crate::schedule::LearningRate;
 use crate::step::Trainable;
+use crate::targets::Targets;
 use crate::task::{Feed, TaskData};
 use crate::teacher::{self, OnlineTeachers};
 use checks::{check_sizes, check_unchanged};
@@ -155,7 +156,8 @@ impl Setup {
         };
         if let Some(dir) = checkpoint {
             let stored = checkpoint::read_state(dir)?;
-            check_unchanged(dir, &stored, &self.config)?;
+            let warning = check_unchanged(dir, &stored, &self.config, &self.targets())?;
+            self.warnings.extend(warning);
             state.sampler.restore(&stored.sampler)?;
             let (trainable, optimizer) = (&mut state.trainable, &mut state.optimizer);
             checkpoint::restore(dir, &stored, trainable, optimizer, &self.device)?;
@@ -226,6 +228,12 @@ impl Setup {
     pub fn feed(&self) -> Feed<'_> {
         let teachers = self.teachers.as_ref();
         self.data.feed(&self.config, &self.tokenizer, teachers)
+    }
+
+    /// What the run learns beside what its data says.
+    pub fn targets(&self) -> Targets {
+        let teachers = self.teachers.as_ref();
+        Targets::new(&self.config, teachers.map(OnlineTeachers::ensemble))
     }
 
     /// The learning rate of the run.

@@ -338,6 +338,7 @@ impl Trainer<'_> {
                 position: (step * accumulation_steps) as u64,
                 ..self.data_order.clone()
             },
+            self.setup.targets(),
         );
         let idf = trainable
             .idf

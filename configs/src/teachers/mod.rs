@@ -151,7 +151,7 @@ impl Choice for Pooling {
 /// `bm25`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bm25Teacher {
-    /// Gives the statistics: a BEIR directory, or a JSON lines file of documents.
+    /// Gives the statistics: a BEIR directory, or a JSON lines or Parquet file of documents.
     pub corpus: PathBuf,
     /// How soon further occurrences of a term stop to count.
     pub k1: f64,

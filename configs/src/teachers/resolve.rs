@@ -13,8 +13,8 @@ use super::{
     RemoteTeacher, SparseTeacher, TeacherConfig, TeacherKind, TeachersConfig, VectorsTeacher,
 };
 use crate::error::{ConfigError, Place};
-use crate::raw::from_yaml;
 use crate::scalar::describe;
+use crate::yaml::from_yaml;
 
 const SCORE_SCALE: f64 = 30.0;
 /// [CLS], one token of each of two texts, and their [SEP].

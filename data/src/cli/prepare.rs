@@ -50,8 +50,9 @@ impl BeirArgs {
                         random ones: ellzero-eval mine --model bm25 --data titles/ --split train"
 )]
 pub struct TitlesArgs {
-    /// JSON lines {"_id" or "id", "title", "text"}; may end in .gz or .zst, or begin with hf://; - is standard input
-    #[arg(long, value_name = "FILE")]
+    /// Rows {"_id" or "id", "title", "text"}: JSON lines (.gz, .zst, - for standard input), a Parquet file or a folder of
+    /// them, or a save_to_disk directory; may begin with hf://
+    #[arg(long, value_name = "PATH")]
     corpus: PathBuf,
     /// posnegs: a JSON lines file (.gz, .zst, - for standard output); beir: a new directory
     #[arg(long, value_name = "PATH")]

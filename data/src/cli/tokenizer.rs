@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgAction, Args};
 
+use data::Hub;
 use data::prepare::{self, WordPieceOptions};
 
 use crate::progress::Progress;
@@ -18,8 +19,9 @@ use crate::progress::Progress;
                         train with init_from_scratch: true."
 )]
 pub struct TokenizerArgs {
-    /// Rows {"title"?, "text"}: JSON lines (.gz, .zst, - for standard input), Parquet, or a save_to_disk directory
-    #[arg(long, value_name = "FILE")]
+    /// Rows {"title"?, "text"}: JSON lines (.gz, .zst, - for standard input), a Parquet file or a folder of them, or a
+    /// save_to_disk directory; may begin with hf://
+    #[arg(long, value_name = "PATH")]
     corpus: PathBuf,
     /// Tokens at most, special ones and single characters included
     #[arg(long, value_name = "N")]
@@ -39,16 +41,17 @@ pub struct TokenizerArgs {
 }
 
 impl TokenizerArgs {
-    pub fn run(&self, quiet: bool) -> Result<()> {
+    pub fn run(&self, hub: &Hub, quiet: bool) -> Result<()> {
         let options = WordPieceOptions {
             vocab_size: self.vocab_size,
             lowercase: self.lowercase,
             min_frequency: self.min_frequency,
             limit_alphabet: self.limit_alphabet,
         };
+        let corpus = hub.data(&self.corpus)?;
         let mut progress = Progress::new("documents", quiet);
         let on_document = &mut || progress.advance();
-        let counts = prepare::train_wordpiece(&self.corpus, &self.output, options, on_document)?;
+        let counts = prepare::train_wordpiece(&corpus, &self.output, options, on_document)?;
         progress.finish(&format!(
             "{} tokens of {} characters written to {}",
             counts.tokens,

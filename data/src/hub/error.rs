@@ -14,6 +14,18 @@ pub enum HubError {
         /// As written.
         name: String,
     },
+    /// A path that leads nowhere, though its folder is here.
+    #[error(
+        "{name}: no such directory in {}; expected a model directory. The Hub was not asked: hf://{name} would be its \
+         model of that name",
+        folder.display()
+    )]
+    NotInFolder {
+        /// As written.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
     /// A path that leads nowhere, and a Hub id that could not be had.
     #[error("{name}: no such directory here, and as a Hub id: {cause}")]
     NotHad {

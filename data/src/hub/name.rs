@@ -57,15 +57,16 @@ impl Kind {
 pub struct Repository {
     /// What it holds.
     pub kind: Kind,
-    /// `org/name`.
+    /// `org/name`; `name` alone for models that were there before organisations were.
     pub id: String,
     /// Branch, tag or commit.
     pub revision: String,
 }
 
 impl Repository {
-    /// The repository that a MODEL names, `org/name[@revision]` with or without `hf://` before it; `None` for what can
-    /// only be a path: it begins with `.`, `/` or `~`, has not exactly one slash, or ends like a file.
+    /// The repository that a MODEL names, `org/name[@revision]` or `name[@revision]`, with or without `hf://` before it;
+    /// `None` for what can only be a path: it begins with `.`, `/` or `~`, has more than one slash, or ends with a slash
+    /// or like a file.
     pub fn model(text: &str) -> Option<Self> {
         let explicit = text.strip_prefix(SCHEME);
         let text = explicit.unwrap_or(text);
@@ -75,11 +76,21 @@ impl Repository {
         };
         let suffix = Path::new(id).extension().and_then(|suffix| suffix.to_str());
         let like_a_file = suffix.is_some_and(|suffix| FILE_SUFFIXES.contains(&suffix));
-        (is_id(id) && is_revision(revision) && !(like_a_file && explicit.is_none())).then(|| Self {
+        let is_model = is_id(id) || is_word(id);
+        (is_model && is_revision(revision) && !(like_a_file && explicit.is_none())).then(|| Self {
             kind: Kind::Model,
             id: id.to_owned(),
             revision: revision.to_owned(),
         })
+    }
+
+    /// The folder of a MODEL that leads nowhere, where that folder is here: so it was meant as a path, whatever else it
+    /// may name. With `hf://` or a revision it was not.
+    pub(super) fn folder_here(text: &str) -> Option<&Path> {
+        let folder = Path::new(text).parent()?;
+        let is_plain = !text.starts_with(SCHEME) && !text.contains('@');
+        let is_here = !folder.as_os_str().is_empty() && folder.is_dir();
+        (is_plain && is_here).then_some(folder)
     }
 
     /// `org/name@revision`, as it is written on a command line.
@@ -192,20 +203,22 @@ fn split(text: &str) -> Option<(&str, String, &str)> {
     Some((id, revision, path.trim_start_matches('/')))
 }
 
-/// `org/name`: two words of letters, digits, `-`, `_` and `.`.
+/// `org/name`: two words.
 fn is_id(text: &str) -> bool {
-    let is_word = |word: &str| {
-        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !word.is_empty()
-            && word.len() <= MAX_PART_CHARS
-            && word.chars().all(inner)
-            && !word.starts_with(['.', '-'])
-            && !word.ends_with(['.', '-'])
-            && !word.contains("--")
-            && !word.contains("..")
-    };
     text.split_once('/')
         .is_some_and(|(org, name)| is_word(org) && is_word(name))
+}
+
+/// Letters, digits, `-`, `_` and `.`.
+fn is_word(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty()
+        && text.len() <= MAX_PART_CHARS
+        && text.chars().all(inner)
+        && !text.starts_with(['.', '-'])
+        && !text.ends_with(['.', '-'])
+        && !text.contains("--")
+        && !text.contains("..")
 }
 
 /// What git allows and a file system can keep.
@@ -243,13 +256,21 @@ mod tests {
             ("hf://org/name@refs/pr/3", "org/name", "refs/pr/3"),
             ("a.b/c_d-e.f", "a.b/c_d-e.f", "main"),
             ("hf://org/name.bin", "org/name.bin", "main"),
+            ("bert-base-uncased", "bert-base-uncased", "main"),
+            ("t5-small@v1.0", "t5-small", "v1.0"),
+            ("hf://gpt2", "gpt2", "main"),
         ] {
             let found = Repository::model(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((found.id.as_str(), found.revision.as_str()), (id, revision));
             assert_eq!(found.kind, Kind::Model);
         }
         for text in [
-            "name",
+            ".",
+            "..",
+            "~",
+            "name/",
+            "vocab.txt",
+            "hf://",
             "./org/name",
             "../name",
             "/org/name",

@@ -100,9 +100,7 @@ fn write_rows(
     for path in files {
         let dataset = Dataset::open(&path)?;
         for row in 0..dataset.len() {
-            let document = Document::parse(&dataset.json(row)?);
-            let Document { id, title, text } =
-                document.map_err(|reason| dataset.row_error(row, reason))?;
+            let Document { id, title, text } = Document::of_row(&dataset, row)?;
             file.write_line(&json!({"_id": id, "title": title, "text": text}).to_string())?;
             on_row();
             if row % CHUNK_ROWS == CHUNK_ROWS - 1 {

@@ -95,6 +95,6 @@ impl TextsById {
 }
 
 /// A row of a file of documents.
-pub(super) fn document(lines: &JsonLines, row: usize) -> Result<Document, DatasetError> {
+fn document(lines: &JsonLines, row: usize) -> Result<Document, DatasetError> {
     Document::parse(lines.line(row)?).map_err(|reason| lines.error(row, reason))
 }

@@ -6,11 +6,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::texts::document;
 use super::{CHUNK_ROWS, PosNegsRow, PrepareError, SCATTERED_ROWS};
 use crate::beir::{Document, Documents};
-use crate::dataset::DatasetError;
-use crate::jsonl::JsonLines;
+use crate::dataset::{Dataset, DatasetError};
 use crate::output::{AtomicDir, AtomicFile, OutputError};
 use crate::random::{Purpose, below, generator};
 
@@ -36,17 +34,17 @@ pub fn title_pairs(
     seed: u64,
     on_row: &mut dyn FnMut(),
 ) -> Result<TitleCounts, PrepareError> {
-    let lines = JsonLines::open(corpus)?;
-    let usable = rows_with_title_and_text(&lines)?;
+    let rows = Dataset::open(corpus)?;
+    let usable = rows_with_title_and_text(&rows)?;
     if usable.len() <= negatives {
-        return Err(nothing(corpus, lines.len(), usable.len(), negatives + 1));
+        return Err(nothing(corpus, rows.len(), usable.len(), negatives + 1));
     }
     let mut file = AtomicFile::create(output)?;
     for (index, &row) in usable.iter().enumerate() {
-        let Document { title, text, .. } = document(&lines, row)?;
+        let Document { title, text, .. } = Document::of_row(&rows, row)?;
         let others = draw_others(index, usable.len(), negatives, seed);
         let negs = others.into_iter().map(|other| {
-            let document = document(&lines, usable[other])?;
+            let document = Document::of_row(&rows, usable[other])?;
             Ok(document.text.trim().to_owned())
         });
         let negs: Vec<String> = negs.collect::<Result<_, DatasetError>>()?;
@@ -58,12 +56,12 @@ pub fn title_pairs(
         file.write_line(&row.line())?;
         on_row();
         if index % SCATTERED_ROWS == SCATTERED_ROWS - 1 {
-            lines.release();
+            rows.release();
         }
     }
     file.finish()?;
     Ok(TitleCounts {
-        documents: lines.len(),
+        documents: rows.len(),
         pairs: usable.len(),
     })
 }
@@ -72,20 +70,20 @@ fn is_usable(document: &Document) -> bool {
     !document.title.trim().is_empty() && !document.text.trim().is_empty()
 }
 
-fn rows_with_title_and_text(lines: &JsonLines) -> Result<Vec<usize>, DatasetError> {
+fn rows_with_title_and_text(rows: &Dataset) -> Result<Vec<usize>, DatasetError> {
     let mut usable = Vec::new();
-    for start in (0..lines.len()).step_by(CHUNK_ROWS) {
-        let end = lines.len().min(start + CHUNK_ROWS);
+    for start in (0..rows.len()).step_by(CHUNK_ROWS) {
+        let end = rows.len().min(start + CHUNK_ROWS);
         let chunk: Vec<Result<bool, DatasetError>> = (start..end)
             .into_par_iter()
-            .map(|row| Ok(is_usable(&document(lines, row)?)))
+            .map(|row| Ok(is_usable(&Document::of_row(rows, row)?)))
             .collect();
         for (row, is_usable) in (start..).zip(chunk) {
             if is_usable? {
                 usable.push(row);
             }
         }
-        lines.release();
+        rows.release();
     }
     Ok(usable)
 }

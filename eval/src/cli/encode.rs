@@ -27,8 +27,9 @@ pub struct EncodeArguments {
     /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION)
     #[arg(long)]
     model: PathBuf,
-    /// JSON lines, plain, .gz, .zst, or - for standard input; may begin with hf://
-    #[arg(long, value_name = "FILE")]
+    /// JSON lines (.gz, .zst, - for standard input), a Parquet file or a folder of them, or a save_to_disk directory; may
+    /// begin with hf://
+    #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// JSON lines, plain, .gz, .zst, or - for standard output
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use data::input;
+use data::{Dataset, input};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::notice;
@@ -104,8 +104,11 @@ fn bar(label: &str, total: Option<usize>) -> ProgressBar {
     bar.with_style(style).with_message(label.to_owned())
 }
 
-/// Number of lines of a file, if it can be read twice.
+/// Number of lines of a file, if it has any and can be read twice.
 pub fn count_lines(path: &Path) -> Option<usize> {
+    if Dataset::is_columnar(path) {
+        return None;
+    }
     let mut reader = match path.metadata() {
         Ok(meta) if meta.is_file() => input::open(path).ok()?,
         _ => return None,

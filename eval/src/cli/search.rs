@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use data::Hub;
 use eval::explain::TokenMatch;
 use eval::run_file;
 use eval::search::{IndexWriter, InvertedIndex, Pruning, Searcher, Vocabulary, merge, search_run};
@@ -25,7 +26,7 @@ const BYTES_PER_WEIGHT: usize = 16;
                         ellzero-eval index --append --input more.jsonl --output index\n  \
                         ellzero-eval index --merge --output index")]
 pub struct IndexArguments {
-    /// Vectors as `encode` writes them, plain, .gz, .zst, or - for standard input
+    /// Vectors as `encode` writes them, plain, .gz, .zst, or - for standard input; may begin with hf://
     #[arg(long, value_name = "FILE", required_unless_present = "merge")]
     input: Option<PathBuf>,
     /// Directory to write the index into
@@ -45,7 +46,8 @@ pub struct IndexArguments {
 impl IndexArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
         if let Some(input) = &self.input {
-            self.write(input, quiet)?;
+            let input = Hub::for_command_line(quiet).data(input)?;
+            self.write(&input, quiet)?;
         }
         if self.merge {
             let segments = merge(&self.output)?;
@@ -102,7 +104,7 @@ pub struct SearchArguments {
     /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION), for queries that are texts
     #[arg(long, required_unless_present = "query_vectors")]
     model: Option<PathBuf>,
-    /// Query vectors as `encode --route query` writes them
+    /// Query vectors as `encode --route query` writes them; may begin with hf://
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "queries"])]
     query_vectors: Option<PathBuf>,
     /// Number of documents for each query [default: 10, or 100 with --query-vectors]
@@ -136,7 +138,10 @@ impl SearchArguments {
             None => Pruning::Exact,
         });
         match (&self.query_vectors, &self.model) {
-            (Some(path), _) => self.search_vectors(&index, path),
+            (Some(path), _) => {
+                let path = Hub::for_command_line(quiet).data(path)?;
+                self.search_vectors(&index, &path)
+            }
             (None, Some(model)) => self.search_texts(&index, &self.compute.load(model, quiet)?),
             (None, None) => bail!("give --model and query texts, or --query-vectors"),
         }

@@ -8,6 +8,7 @@ use model::EncoderConfig;
 
 use crate::checkpoint::TrainerState;
 use crate::error::TrainError;
+use crate::targets::{Difference, Targets};
 
 /// Refuses a tokenizer of another model, and sequences longer than the model has positions for.
 pub(super) fn check_sizes(
@@ -47,12 +48,19 @@ pub(super) fn check_sizes(
     }
 }
 
-/// Refuses to go on under settings that would make the rest of the run another one.
+/// Refuses to go on under settings that would make the rest of the run another one; a warning of what may do so.
 pub(super) fn check_unchanged(
     path: &Path,
     state: &TrainerState,
     config: &TrainConfig,
-) -> Result<(), TrainError> {
+    targets: &Targets,
+) -> Result<Option<String>, TrainError> {
+    let changed = |name, stored, current| TrainError::Changed {
+        path: path.to_path_buf(),
+        name,
+        stored,
+        current,
+    };
     let pairs = [
         ("seed", state.seed, config.run.seed),
         (
@@ -61,17 +69,26 @@ pub(super) fn check_unchanged(
             config.optimizer.accumulation_steps as u64,
         ),
     ];
-    match pairs
-        .into_iter()
-        .find(|(_, stored, current)| stored != current)
-    {
-        None => Ok(()),
-        Some((name, stored, current)) => Err(TrainError::Changed {
-            path: path.to_path_buf(),
-            name,
-            stored: stored.to_string(),
-            current: current.to_string(),
-        }),
+    let mut pairs = pairs.into_iter();
+    if let Some((name, stored, current)) = pairs.find(|(_, stored, current)| stored != current) {
+        return Err(changed(name, stored.to_string(), current.to_string()));
+    }
+    let stored = state.targets.as_ref();
+    let Some(difference) = stored.and_then(|stored| stored.difference(targets)) else {
+        return Ok(None);
+    };
+    let Difference {
+        name,
+        stored,
+        current,
+        is_certain,
+    } = difference;
+    match is_certain {
+        true => Err(changed(name, stored, current)),
+        false => Ok(Some(format!(
+            "{} was made with {name} {stored}, now it is {current}: the run goes on as before only if they say the same",
+            path.display()
+        ))),
     }
 }
 
@@ -91,14 +108,25 @@ mod tests {
         let config = recipe();
         let sampler = data::BatchSampler::new(&[8], 2, false, 1).unwrap();
         let accumulation = config.optimizer.accumulation_steps;
-        let state = TrainerState::new(5, 9, config.run.seed, accumulation, sampler.state().clone());
+        let targets = Targets::default();
+        let state = TrainerState::new(
+            5,
+            9,
+            config.run.seed,
+            accumulation,
+            sampler.state().clone(),
+            targets.clone(),
+        );
         let path = Path::new("run/checkpoint-5");
-        assert!(check_unchanged(path, &state, &config).is_ok());
+        assert_eq!(
+            check_unchanged(path, &state, &config, &targets).unwrap(),
+            None
+        );
         let other = TrainerState {
             seed: config.run.seed + 1,
             ..state
         };
-        let error = check_unchanged(path, &other, &config)
+        let error = check_unchanged(path, &other, &config, &targets)
             .unwrap_err()
             .to_string();
         assert!(

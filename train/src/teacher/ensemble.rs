@@ -44,6 +44,11 @@ impl Ensemble {
         }
     }
 
+    /// The teachers.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
     /// The names of the teachers.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.teacher.name())
