@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use data::Hub;
 use data::beir::BeirDir;
 use data::output;
@@ -13,9 +13,11 @@ use eval::beir::{EvalOptions, evaluate};
 use eval::bm25::{Bm25Encoder, Bm25Params};
 use eval::report::{NamedReport, report_page, results_json, table_rows, text_table};
 use eval::run_file;
+use eval::search::Engine;
 use eval::text_encoder::TextEncoder;
 
 use super::compute::ComputeArguments;
+use super::opensearch::EngineArguments;
 use super::progress::{Progress, count_lines};
 use super::{notice, positive, print};
 
@@ -39,13 +41,8 @@ struct DatasetArguments {
     /// Directory for NAME.run.trec, results.json and report.html
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-}
-
-/// What searches.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Engine {
-    /// An exact inverted index in memory
-    Embedded,
+    #[command(flatten)]
+    engine: EngineArguments,
 }
 
 #[derive(Debug, Args)]
@@ -60,9 +57,6 @@ pub struct BeirArguments {
     model: PathBuf,
     #[command(flatten)]
     datasets: DatasetArguments,
-    /// What searches
-    #[arg(long, value_enum, default_value_t = Engine::Embedded)]
-    engine: Engine,
     #[command(flatten)]
     compute: ComputeArguments,
 }
@@ -71,7 +65,6 @@ impl BeirArguments {
     pub fn run(&self, quiet: bool) -> Result<()> {
         let dirs = self.datasets.open(quiet)?;
         let encoder = self.compute.load(&self.model, quiet)?;
-        let Engine::Embedded = self.engine;
         let title = self.model.display().to_string();
         self.datasets
             .evaluate(&dirs, &title, quiet, |_| Ok(&encoder))
@@ -164,9 +157,12 @@ impl DatasetArguments {
             let documents = count_lines(dir.corpus_path());
             let progress = Progress::new(&dir.name(), documents, quiet);
             progress.update(0);
+            let names = || encoder.token_names();
+            let engine = self.engine.open(&dir.name(), names, self.depth + 1)?;
             let options = EvalOptions {
                 depth: self.depth,
                 progress: Some(&|documents| progress.update(documents)),
+                engine: engine.as_ref().map(|engine| engine as &dyn Engine),
                 ..EvalOptions::default()
             };
             let report = evaluate(&encoder, dir, &self.split, &options)?;

@@ -7,6 +7,7 @@ mod explain;
 mod fingerprint;
 mod metrics;
 mod mine;
+mod opensearch;
 mod progress;
 mod search;
 
@@ -54,6 +55,11 @@ enum Command {
     Compare(metrics::CompareArguments),
     /// Collect hard negatives for training
     Mine(mine::MineArguments),
+    /// Encode a file of texts into an index of an OpenSearch cluster
+    Ingest(opensearch::IngestArguments),
+    /// Set up an OpenSearch cluster that encodes texts itself
+    #[command(name = "opensearch")]
+    OpenSearch(opensearch::OpenSearchArguments),
     /// Show which tokens a query and a document share, and what each adds to the score
     Explain(explain::ExplainArguments),
 }
@@ -76,6 +82,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Metrics(arguments) => arguments.run(common.quiet),
         Command::Compare(arguments) => arguments.run(),
         Command::Mine(arguments) => arguments.run(common.quiet),
+        Command::Ingest(arguments) => arguments.run(common.quiet),
+        Command::OpenSearch(arguments) => arguments.run(common.quiet),
         Command::Explain(arguments) => arguments.run(common.quiet),
     }
 }
