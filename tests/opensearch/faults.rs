@@ -69,11 +69,16 @@ fn documents_refused_by_a_busy_server_are_sent_again() {
 fn documents_that_cannot_be_stored_are_named() {
     let Some(url) = shared() else { return };
     let client = client(url);
-    for (id, expected) in [("x".repeat(600), "id is too long"), (String::new(), "_id")] {
+    let long = |length| "x".repeat(length);
+    for (id, token, expected) in [
+        (long(600), "a".to_owned(), "too long"),
+        (String::new(), "a".to_owned(), "id"),
+        ("bad".to_owned(), long(40_000), "document `bad`"),
+    ] {
         let mut loader =
             Loader::open(&client, "refused", LoadOptions::default()).expect("a new index");
         loader.add("good", &[], [("a", 1.0)]).expect("taken");
-        let added = loader.add(&id, &[], [("a", 1.0)]);
+        let added = loader.add(&id, &[], [(token.as_str(), 1.0)]);
         let message = added
             .and_then(|()| loader.finish())
             .expect_err("refused")
@@ -81,6 +86,7 @@ fn documents_that_cannot_be_stored_are_named() {
         for part in [url, "refused-0000", "400", expected] {
             assert!(message.contains(part), "no {part} in {message}");
         }
+        assert!(!message.contains("filter_path"), "{message}");
     }
     let mut loader = Loader::open(&client, "refused", LoadOptions::default()).expect("a new index");
     for _ in 0..2 {

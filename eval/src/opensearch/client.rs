@@ -121,9 +121,12 @@ impl Client {
 
     /// The address of `path` at the node in use.
     pub(super) fn url(&self, path: &str) -> String {
+        self.url_at(self.0.node.load(Ordering::Relaxed), path)
+    }
+
+    fn url_at(&self, node: usize, path: &str) -> String {
         let nodes = &self.0.address.nodes;
-        let node = self.0.node.load(Ordering::Relaxed) % nodes.len();
-        format!("{}/{path}", nodes[node])
+        format!("{}/{path}", nodes[node % nodes.len()])
     }
 
     /// Pauses between tries of something larger than a request.
@@ -157,8 +160,10 @@ impl Client {
     ) -> Result<T, OpenSearchError> {
         let mut backoff = self.backoff();
         loop {
-            let url = self.url(path);
-            let (error, asked) = match self.call(method, &url, body) {
+            let node = self.0.node.load(Ordering::Relaxed);
+            let result = self.call(method, &self.url_at(node, path), body);
+            let url = self.url_at(node, without_query(path));
+            let (error, asked) = match result {
                 Ok(answer) if answer.status.is_success() => return answer.parse(&url),
                 Ok(answer) if answer.is_passing() => {
                     let status = answer.status.as_u16();
@@ -181,8 +186,9 @@ impl Client {
                     if !is_passing {
                         return Err(error);
                     }
-                    // The next node may be alive.
-                    self.0.node.fetch_add(1, Ordering::Relaxed);
+                    // The next node may be alive, unless another request has found one already.
+                    let relaxed = Ordering::Relaxed;
+                    let _ = (self.0.node).compare_exchange(node, node + 1, relaxed, relaxed);
                     (error, None)
                 }
             };
@@ -219,6 +225,11 @@ impl Client {
             retry_after: seconds.map(Duration::from_secs),
         })
     }
+}
+
+/// The path as errors show it.
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or(path)
 }
 
 /// Whether another try may do better. A host that is not known, or not trusted, is so the next second too.
