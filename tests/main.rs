@@ -4,6 +4,7 @@
 //! * [`end_to_end`]: real data and weights, batch invariance, reproducible and resumed training, other tools.
 //! * [`cli`]: the binaries, with good and bad input.
 //! * [`hub`]: downloads, from a server on this machine.
+//! * [`opensearch`]: loading, searching and evaluation, on real OpenSearch nodes.
 //! * `wgpu`: one forward pass, one training step and the kernels on a GPU driver (feature `wgpu`).
 //!
 //! `cargo test -p tests golden` runs one of them. What a machine lacks is skipped with a line that says so
@@ -17,6 +18,7 @@ mod fixture;
 mod golden;
 mod hub;
 mod needs;
+mod opensearch;
 mod weights;
 #[cfg(feature = "wgpu")]
 mod wgpu;

@@ -6,6 +6,7 @@ pub mod encode;
 pub mod explain;
 pub mod metric;
 pub mod mine;
+pub mod opensearch;
 pub mod ranking;
 pub mod report;
 pub mod run_file;

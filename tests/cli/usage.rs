@@ -28,6 +28,9 @@ const COMMANDS: &[&str] = &[
     "eval compare",
     "eval report",
     "eval mine",
+    "eval ingest",
+    "eval opensearch",
+    "eval opensearch setup",
     "eval explain",
 ];
 

@@ -16,7 +16,9 @@ use model::sparse::SparseError;
 
 use crate::metric::{self, Average, Measure, TokenCounts};
 use crate::ranking::Run;
-use crate::search::{IndexBuilder, IndexError, InvertedIndex, SearchError, Searcher, search_run};
+use crate::search::{
+    Engine, IndexBuilder, IndexError, InvertedIndex, SearchError, Searcher, search_run,
+};
 use crate::text_encoder::{LexicalEncoder, TextEncoder};
 
 pub use catalog::{BEIR_13, KnownDataset, NANO_BEIR, known_datasets};
@@ -36,6 +38,8 @@ pub struct EvalOptions<'a> {
     pub timed_queries: usize,
     /// Told the number of documents done so far.
     pub progress: Option<&'a dyn Fn(usize)>,
+    /// Searches in place of the embedded index, which then only counts.
+    pub engine: Option<&'a dyn Engine>,
 }
 
 impl Default for EvalOptions<'_> {
@@ -44,6 +48,7 @@ impl Default for EvalOptions<'_> {
             depth: 100,
             timed_queries: 200,
             progress: None,
+            engine: None,
         }
     }
 }
@@ -124,14 +129,18 @@ pub fn evaluate(
     }
     let start = Instant::now();
     let mut sampler = Sampler::default();
-    let index = index_documents(encoder, dir, options.progress, &mut sampler)?;
+    let index = index_with(encoder, dir, options, &mut sampler)?;
+    let searcher: &dyn Searcher = match options.engine {
+        Some(engine) => engine,
+        None => &index,
+    };
     let docs_per_s = index.num_documents() as f64 / start.elapsed().as_secs_f64();
     let (ids, texts): (Vec<String>, Vec<String>) = queries.clone().into_iter().unzip();
     let vectors = encoder.encode_queries(&texts)?;
-    let run = search_run(&index, &ids, &vectors, options.depth)?;
+    let run = search_run(searcher, &ids, &vectors, options.depth)?;
     let latency = time_queries(
         encoder,
-        &index,
+        searcher,
         &texts[..options.timed_queries.min(texts.len())],
         options.depth,
     )?;
@@ -153,6 +162,20 @@ pub fn index_documents(
     progress: Option<&dyn Fn(usize)>,
     sampler: &mut Sampler,
 ) -> Result<InvertedIndex, EvalError> {
+    let options = EvalOptions {
+        progress,
+        ..EvalOptions::default()
+    };
+    index_with(encoder, dir, &options, sampler)
+}
+
+/// The embedded index; the engine, if there is one, gets the same documents.
+fn index_with(
+    encoder: &dyn TextEncoder,
+    dir: &BeirDir,
+    options: &EvalOptions,
+    sampler: &mut Sampler,
+) -> Result<InvertedIndex, EvalError> {
     let mut builder = IndexBuilder::default();
     let mut documents = dir.documents()?;
     loop {
@@ -166,16 +189,22 @@ pub fn index_documents(
         }
         let (texts, ids): (Vec<String>, Vec<String>) = chunk.into_iter().unzip();
         let vectors = encoder.encode_documents(&texts)?;
+        if let Some(engine) = options.engine {
+            engine.add(&ids, &vectors)?;
+        }
         for ((id, text), vector) in ids.iter().zip(&texts).zip(&vectors) {
             builder.add(id, vector)?;
             sampler.offer(id, text, vector);
         }
-        if let Some(progress) = progress {
+        if let Some(progress) = options.progress {
             progress(builder.len());
         }
     }
     if builder.is_empty() {
         return Err(EvalError::NoDocuments(dir.name()));
+    }
+    if let Some(engine) = options.engine {
+        engine.finish()?;
     }
     Ok(builder.finish()?)
 }
@@ -183,7 +212,7 @@ pub fn index_documents(
 /// Encodes and searches queries one at a time.
 fn time_queries(
     encoder: &dyn TextEncoder,
-    index: &InvertedIndex,
+    searcher: &dyn Searcher,
     texts: &[String],
     depth: usize,
 ) -> Result<Latency, EvalError> {
@@ -191,7 +220,7 @@ fn time_queries(
         .iter()
         .map(|text| {
             let start = Instant::now();
-            index.search(&encoder.encode_queries(std::slice::from_ref(text))?, depth)?;
+            searcher.search(&encoder.encode_queries(std::slice::from_ref(text))?, depth)?;
             Ok(start.elapsed().as_secs_f64() * 1e3)
         })
         .collect::<Result<_, EvalError>>()?;

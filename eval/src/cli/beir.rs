@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use data::Hub;
 use data::beir::BeirDir;
 use data::hub::Files;
@@ -14,15 +14,9 @@ use eval::report::{
 
 use super::compute::ComputeArguments;
 use super::datasets::{Dataset, DatasetArguments, System};
+use super::opensearch::EngineArguments;
 use super::report::{self, BM25_FOLDER, BaselineName};
 use super::{fingerprint, print};
-
-/// What searches.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Engine {
-    /// An exact inverted index in memory
-    Embedded,
-}
 
 #[derive(Debug, Args)]
 #[command(
@@ -39,9 +33,6 @@ pub struct BeirArguments {
     model: PathBuf,
     #[command(flatten)]
     datasets: DatasetArguments,
-    /// What searches
-    #[arg(long, value_enum, default_value_t = Engine::Embedded)]
-    engine: Engine,
     /// What report.html compares every query with: bm25, none, the folder of another evaluation, or a TREC run
     #[arg(long, value_name = "BASELINE", default_value = "bm25")]
     baseline: BaselineName,
@@ -59,7 +50,6 @@ impl BeirArguments {
             ensure!(path.exists(), "{}: no such file or folder", path.display());
         }
         let encoder = self.compute.load(&self.model, quiet)?;
-        let Engine::Embedded = self.engine;
         let output = self.datasets.output.as_deref();
         let system = System {
             encoder_for: &|_: &BeirDir| Ok(&encoder),
@@ -67,6 +57,7 @@ impl BeirArguments {
                 Some(_) => self.fingerprint(quiet)?,
                 None => 0,
             },
+            engine: Some(&self.datasets.engine),
             output,
         };
         let results = SystemResults {
@@ -86,8 +77,7 @@ impl BeirArguments {
         let hub = Hub::for_command_line(quiet);
         let mut files = fingerprint::files_of(&hub.model(&self.model, Files::Model)?)?;
         files.extend(self.compute.idf(&hub)?);
-        let options = format!("{} {:?}", self.compute.vector_options(), self.engine);
-        fingerprint::of(&options, &files)
+        fingerprint::of(&self.compute.vector_options(), &files)
     }
 
     fn baseline(&self, output: &Path, sets: &[Dataset], quiet: bool) -> Result<Option<Baseline>> {
@@ -98,7 +88,7 @@ impl BeirArguments {
                 let params = Bm25Params::default();
                 let results = SystemResults {
                     name: bm25_name(params),
-                    reports: bm25(&self.datasets, sets, params, Some(&folder), quiet)?,
+                    reports: bm25(&self.datasets, sets, params, None, Some(&folder), quiet)?,
                 };
                 report::write_results(&folder, &results)?;
                 Ok(Some(Baseline::of_reports(&results.name, &results.reports)))
@@ -151,10 +141,11 @@ impl Bm25Arguments {
             b: self.b,
         };
         let sets = self.datasets.open(quiet)?;
+        let engine = Some(&self.datasets.engine);
         let output = self.datasets.output.as_deref();
         let results = SystemResults {
             name: bm25_name(params),
-            reports: bm25(&self.datasets, &sets, params, output, quiet)?,
+            reports: bm25(&self.datasets, &sets, params, engine, output, quiet)?,
         };
         finish(&self.datasets, &results, None, &[])
     }
@@ -189,6 +180,7 @@ fn bm25(
     datasets: &DatasetArguments,
     sets: &[Dataset],
     params: Bm25Params,
+    engine: Option<&EngineArguments>,
     output: Option<&Path>,
     quiet: bool,
 ) -> Result<Vec<NamedReport>> {
@@ -196,6 +188,7 @@ fn bm25(
     let system = System {
         encoder_for: &|dir: &BeirDir| Ok(Bm25Encoder::fit(dir, params)?),
         fingerprint: fingerprint::of(&format!("bm25 {k1} {b}"), &[])?,
+        engine,
         output,
     };
     datasets.evaluate(sets, &system, quiet)

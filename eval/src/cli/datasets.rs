@@ -12,9 +12,11 @@ use data::hub::Address;
 use data::{Hub, output, prepare};
 use eval::beir::{EvalOptions, KnownDataset, StoredReport, evaluate, known_datasets};
 use eval::report::{NamedReport, per_query_csv};
+use eval::search::Engine;
 use eval::text_encoder::TextEncoder;
 
 use super::fingerprint;
+use super::opensearch::EngineArguments;
 use super::progress::{Progress, count_lines};
 use super::{notice, positive};
 
@@ -52,6 +54,8 @@ pub struct DatasetArguments {
     /// Evaluate anew what --output has from the same command, the same model and the same data
     #[arg(long, requires = "output")]
     recompute: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
 }
 
 /// A data set to evaluate on.
@@ -66,8 +70,10 @@ pub struct Dataset {
 pub struct System<'a, E> {
     /// The encoder for a data set.
     pub encoder_for: &'a dyn Fn(&BeirDir) -> Result<E>,
-    /// A checksum over everything that decides about its vectors and how they are searched.
+    /// A checksum over everything that decides about its vectors.
     pub fingerprint: u32,
+    /// What searches them; the embedded index where nothing else is said.
+    pub engine: Option<&'a EngineArguments>,
     /// Where its results are kept.
     pub output: Option<&'a Path>,
 }
@@ -168,7 +174,7 @@ impl DatasetArguments {
                 reports.push((name, self.compute(set, system, quiet)?.report));
                 continue;
             };
-            let fingerprint = self.fingerprint(set, system.fingerprint)?;
+            let fingerprint = self.fingerprint(set, system)?;
             let finished = StoredReport::read(output, &name)
                 .ok()
                 .filter(|stored| stored.fingerprint == fingerprint && !self.recompute);
@@ -206,9 +212,15 @@ impl DatasetArguments {
         let encoder = (system.encoder_for)(dir)?;
         let progress = Progress::new(&dir.name(), count_lines(dir.corpus_path()), quiet);
         progress.update(0);
+        let names = || encoder.token_names();
+        let engine = match system.engine {
+            Some(engine) => engine.open(&dir.name(), names, self.depth + 1)?,
+            None => None,
+        };
         let options = EvalOptions {
             depth: self.depth,
             progress: Some(&|documents| progress.update(documents)),
+            engine: engine.as_ref().map(|engine| engine as &dyn Engine),
             ..EvalOptions::default()
         };
         let report = evaluate(&encoder, dir, split, &options)?;
@@ -223,11 +235,15 @@ impl DatasetArguments {
     }
 
     /// A checksum over what decides about the results on a data set, and the version that computed them.
-    fn fingerprint(&self, set: &Dataset, system: u32) -> Result<String> {
+    fn fingerprint<E>(&self, set: &Dataset, system: &System<E>) -> Result<String> {
         let Dataset { dir, split } = set;
+        let engine = system.engine.and_then(EngineArguments::fingerprint);
         let corpus = fingerprint::stamp(dir.corpus_path())?;
         let version = env!("CARGO_PKG_VERSION");
-        let options = format!("{version} {system:08x} {corpus} {split} {}", self.depth);
+        let options = format!(
+            "{version} {:08x} {corpus} {split} {} {engine:?}",
+            system.fingerprint, self.depth
+        );
         let files = [dir.queries_path().to_owned(), dir.qrels_path(split)?];
         Ok(format!("{:08x}", fingerprint::of(&options, &files)?))
     }

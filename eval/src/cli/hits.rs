@@ -63,11 +63,11 @@ impl Color {
 pub struct Found {
     /// Its id.
     pub id: String,
-    /// Its row in the corpus, if the index was built of all of it.
-    pub row: usize,
+    /// Its row in the corpus, if the index was built of all of it; a cluster does not say.
+    pub row: Option<usize>,
     /// Its score.
     pub score: f32,
-    /// The tokens that it shares with the query, by name, those that add most first.
+    /// The tokens that it shares with the query, by name, those that add most first; none where that is not known.
     pub matches: Vec<(String, TokenMatch)>,
 }
 
@@ -137,10 +137,8 @@ impl<'a> Display<'a> {
         let hits = || results.iter().flat_map(|query| &query.hits);
         let mut missing: HashSet<&str> = HashSet::new();
         for hit in hits() {
-            let at_row = match hit.row < corpus.len() {
-                true => Some(corpus.get(hit.row)?),
-                false => None,
-            };
+            let row = hit.row.filter(|&row| row < corpus.len());
+            let at_row = row.map(|row| corpus.get(row)).transpose()?;
             match at_row.filter(|document| document.id == hit.id) {
                 Some(document) => {
                     documents.insert(hit.id.clone(), document);
@@ -211,7 +209,9 @@ impl<'a> Display<'a> {
                 }
                 None => {}
             }
-            let _ = writeln!(out, "{indent}{}", paint.faint(&shares(hit)));
+            if !hit.matches.is_empty() {
+                let _ = writeln!(out, "{indent}{}", paint.faint(&shares(hit)));
+            }
         }
         out.push('\n');
         Ok(())
@@ -251,7 +251,7 @@ impl<'a> Display<'a> {
     }
 }
 
-/// The score as the sum of what the tokens add, above 0 for every hit.
+/// The score as the sum of what the tokens add, above 0 for every hit with known tokens.
 fn sum(hit: &Found) -> f32 {
     let matches: Vec<TokenMatch> = hit.matches.iter().map(|(_, found)| *found).collect();
     total(&matches)
@@ -325,7 +325,7 @@ mod tests {
         };
         Found {
             id: "d".into(),
-            row: 0,
+            row: Some(0),
             score: products.iter().sum(),
             matches: (0..).zip(products).map(matched).collect(),
         }

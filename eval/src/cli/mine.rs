@@ -10,11 +10,12 @@ use data::beir::BeirDir;
 use data::hub::Files;
 use eval::bm25::{Bm25Encoder, Bm25Params};
 use eval::mine::{MineJob, MineProgress, MineSummary, PairSource, Selection};
-use eval::search::INDEX_FILE;
+use eval::search::{Engine, INDEX_FILE};
 use eval::text_encoder::TextEncoder;
 
 use super::compute::ComputeArguments;
 use super::fingerprint;
+use super::opensearch::EngineArguments;
 use super::progress::{Progress, count_lines};
 use super::{notice, positive};
 
@@ -62,7 +63,7 @@ pub struct MineArguments {
     #[arg(long)]
     drop_near_positives: bool,
     /// Index of the corpus, as `index` writes it from `encode`; where there is none yet, it is built there and stays
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "opensearch")]
     index: Option<PathBuf>,
     /// Memory for weights that are not on disk yet, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = positive)]
@@ -70,6 +71,8 @@ pub struct MineArguments {
     /// JSON lines, plain, .gz, .zst, or - for standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    engine: EngineArguments,
     #[command(flatten)]
     compute: ComputeArguments,
 }
@@ -92,6 +95,10 @@ impl MineArguments {
             false => Box::new(self.compute.load(&self.model, quiet)?),
         };
         let fingerprint = self.fingerprint(&dir, &hub)?;
+        let names = || encoder.token_names();
+        // Positives are found too, and those of one query are few.
+        let depth = self.depth + self.skip + 1000;
+        let engine = self.engine.open("mine", names, depth)?;
         let job = MineJob {
             encoder: encoder.as_ref(),
             dir: &dir,
@@ -111,6 +118,7 @@ impl MineArguments {
                 seed: self.seed,
                 drop_near_positives: self.drop_near_positives,
             },
+            engine: engine.as_ref().map(|engine| engine as &dyn Engine),
             index: &self.index_folder(fingerprint),
             memory_mib: self.memory_mib,
             output: &self.output,

@@ -10,6 +10,7 @@ mod fingerprint;
 mod hits;
 mod metrics;
 mod mine;
+mod opensearch;
 mod progress;
 mod report;
 mod search;
@@ -60,6 +61,11 @@ enum Command {
     Report(report::ReportArguments),
     /// Collect hard negatives for training
     Mine(mine::MineArguments),
+    /// Encode a file of texts into an index of an OpenSearch cluster
+    Ingest(opensearch::IngestArguments),
+    /// Set up an OpenSearch cluster that encodes texts itself
+    #[command(name = "opensearch")]
+    OpenSearch(opensearch::OpenSearchArguments),
     /// Show which tokens a query and a document share, and what each adds to the score
     Explain(explain::ExplainArguments),
 }
@@ -83,6 +89,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Compare(arguments) => arguments.run(),
         Command::Report(arguments) => arguments.run(),
         Command::Mine(arguments) => arguments.run(common.quiet),
+        Command::Ingest(arguments) => arguments.run(common.quiet),
+        Command::OpenSearch(arguments) => arguments.run(common.quiet),
         Command::Explain(arguments) => arguments.run(common.quiet),
     }
 }

@@ -1,10 +1,11 @@
 //! What is searched: the documents and their index.
 
 use data::Passages;
+use model::SparseVector;
 
-use super::{InvertedIndex, SparseVector, Vocabulary};
+use super::index::Index;
 use super::{MineError, MineJob, MineProgress};
-use crate::search::{INDEX_FILE, IndexWriter};
+use crate::search::{INDEX_FILE, IndexWriter, InvertedIndex};
 
 /// Documents encoded at a time: enough to sort them into batches of equal length.
 const CHUNK_DOCS: usize = 1024;
@@ -13,42 +14,39 @@ const CHUNK_DOCS: usize = 1024;
 const BYTES_PER_WEIGHT: usize = 16;
 
 /// A corpus and its index, documents having the same numbers in both.
-pub struct Collection {
+pub struct Collection<'a> {
     pub passages: Passages,
-    pub index: InvertedIndex,
-    /// The encoder's token names, and the index's numbers for them.
-    names: Vec<String>,
-    vocabulary: Vocabulary,
+    pub index: Index<'a>,
 }
 
-impl Collection {
+impl<'a> Collection<'a> {
     /// Opens the index, or builds it first.
-    pub fn open(job: &MineJob, progress: &mut dyn FnMut(MineProgress)) -> Result<Self, MineError> {
+    pub fn open(
+        job: &MineJob<'a>,
+        progress: &mut dyn FnMut(MineProgress),
+    ) -> Result<Self, MineError> {
         let passages = job.dir.passages()?;
         if passages.is_empty() {
             return Err(MineError::NoDocuments(job.dir.name()));
+        }
+        if let Some(engine) = job.engine {
+            let mut ids = Vec::new();
+            for_each_chunk(job, progress, |chunk_ids, vectors| {
+                engine.add(&chunk_ids, vectors)?;
+                ids.extend(chunk_ids);
+                Ok(())
+            })?;
+            engine.finish()?;
+            let index = Index::engine(engine, ids);
+            return Ok(Self { passages, index });
         }
         if !job.index.join(INDEX_FILE).exists() {
             build(job, progress)?;
         }
         let index = InvertedIndex::open(job.index)?;
         refuse_another(job, &index, &passages)?;
-        Ok(Self {
-            passages,
-            vocabulary: index.vocabulary(),
-            names: job.encoder.token_names(),
-            index,
-        })
-    }
-
-    /// Vectors of the encoder as vectors over the index's tokens.
-    pub fn queries(&self, vectors: &[SparseVector]) -> Vec<SparseVector> {
-        let by_name = |vector: &SparseVector| {
-            let entries = vector.iter();
-            self.vocabulary
-                .vector(entries.map(|(id, weight)| (&self.names[id as usize], weight)))
-        };
-        vectors.iter().map(by_name).collect()
+        let index = Index::embedded(index, job.encoder.token_names());
+        Ok(Self { passages, index })
     }
 }
 
@@ -56,24 +54,39 @@ impl Collection {
 fn build(job: &MineJob, progress: &mut dyn FnMut(MineProgress)) -> Result<(), MineError> {
     let block_postings = (job.memory_mib << 20) / BYTES_PER_WEIGHT;
     let mut writer = IndexWriter::create(job.index, block_postings)?;
+    for_each_chunk(job, progress, |ids, vectors| {
+        for (id, vector) in ids.iter().zip(vectors) {
+            writer.add(id, vector)?;
+        }
+        Ok(())
+    })?;
+    writer.finish(&job.encoder.token_names())?;
+    Ok(())
+}
+
+/// Encodes all documents, chunk by chunk.
+fn for_each_chunk(
+    job: &MineJob,
+    progress: &mut dyn FnMut(MineProgress),
+    mut take: impl FnMut(Vec<String>, &[SparseVector]) -> Result<(), MineError>,
+) -> Result<(), MineError> {
     let mut documents = job.dir.documents()?;
+    let mut done = 0;
     loop {
-        progress(MineProgress::Indexed(writer.len()));
+        progress(MineProgress::Indexed(done));
         let chunk: Vec<(String, String)> = documents
             .by_ref()
             .take(CHUNK_DOCS)
             .map(|document| document.map(|document| (document.contents(), document.id)))
             .collect::<Result<_, _>>()?;
         if chunk.is_empty() {
-            break;
+            return Ok(());
         }
+        done += chunk.len();
         let (texts, ids): (Vec<String>, Vec<String>) = chunk.into_iter().unzip();
-        for (id, vector) in ids.iter().zip(job.encoder.encode_documents(&texts)?) {
-            writer.add(id, &vector)?;
-        }
+        let vectors = job.encoder.encode_documents(&texts)?;
+        take(ids, &vectors)?;
     }
-    writer.finish(&job.encoder.token_names())?;
-    Ok(())
 }
 
 /// Compares the number of documents, and the ids of some.

@@ -4,6 +4,7 @@
 //! mapped, and texts are read from the corpus again when a row needs them.
 
 mod collection;
+mod index;
 mod need;
 mod selection;
 
@@ -13,11 +14,10 @@ use std::path::Path;
 use data::beir::{BeirDir, BeirError};
 use data::output::{AtomicFile, OutputError};
 use data::partial::PartialFile;
-use model::SparseVector;
 use model::sparse::SparseError;
 use serde::Serialize;
 
-use crate::search::{IndexError, InvertedIndex, Vocabulary};
+use crate::search::{Engine, IndexError, SearchError};
 use crate::text_encoder::TextEncoder;
 use collection::Collection;
 use need::{Need, Wanted};
@@ -57,6 +57,9 @@ pub enum MineError {
     /// The documents cannot be indexed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The engine fails.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// The output cannot be written.
     #[error("{0}")]
     Output(#[from] OutputError),
@@ -123,6 +126,8 @@ pub struct MineJob<'a> {
     pub source: PairSource,
     /// Which of the documents found become negatives.
     pub selection: Selection,
+    /// Searches in place of an index in a folder.
+    pub engine: Option<&'a dyn Engine>,
     /// Folder of the index. One of this corpus that is there already is used; else it is built there and stays.
     pub index: &'a Path,
     /// Memory for weights that are not on disk yet, in MiB.
@@ -273,8 +278,8 @@ impl MineJob<'_> {
             .collect::<Result<_, _>>()?;
         let most = needs.iter().map(|need| need.positives.len()).max();
         let depth = self.selection.search_depth() + most.unwrap_or(0) + 1;
-        let queries = collection.queries(&self.encoder.encode_queries(&texts)?);
-        Ok(collection.index.best(&queries, depth))
+        let queries = self.encoder.encode_queries(&texts)?;
+        Ok(collection.index.best(&queries, depth)?)
     }
 }
 

@@ -50,6 +50,7 @@ impl World {
                 seed: 0,
                 drop_near_positives: false,
             },
+            engine: None,
             index: &self.folder.path().join("index"),
             memory_mib: 1,
             output: &self.folder.path().join("mined.jsonl"),

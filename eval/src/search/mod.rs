@@ -41,6 +41,23 @@ pub trait Searcher {
     fn search(&self, queries: &[SparseVector], k: usize) -> Result<Vec<Vec<Hit>>, SearchError>;
 }
 
+/// A search engine elsewhere: it takes documents first, and answers queries then.
+pub trait Engine: Searcher {
+    /// Takes documents, ids and vectors in the same order; every id once.
+    ///
+    /// # Errors
+    ///
+    /// If the engine fails, or refuses a document.
+    fn add(&self, ids: &[String], vectors: &[SparseVector]) -> Result<(), SearchError>;
+
+    /// Makes what was added findable.
+    ///
+    /// # Errors
+    ///
+    /// If the engine fails, or has not all documents.
+    fn finish(&self) -> Result<(), SearchError>;
+}
+
 /// Searches for every query and drops the document whose id is the query's own.
 ///
 /// # Errors
