@@ -210,8 +210,9 @@ impl MaskedLm {
     /// - by: `[vocab]`
     pub fn shift_bias(&mut self, by: &[f32]) {
         let bias = &mut self.head.bias;
-        let by = Tensor::from_floats(by, &bias.lazy_device());
-        let shifted = bias.val().detach() + by;
+        let values = bias.val().into_data().convert::<f32>();
+        let shifted: Vec<f32> = values.iter::<f32>().zip(by).map(|(a, b)| a + b).collect();
+        let shifted = Tensor::from_floats(shifted.as_slice(), &bias.lazy_device());
         *bias = bias.clone().transform_for_load(shifted, bias.id);
     }
 

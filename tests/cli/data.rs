@@ -105,9 +105,10 @@ fn damaged_parquet_files() {
     let whole = fs::read(world.path("kd.parquet")).expect("a file");
     let mut damaged = 0;
     let mut checks = Checks::new();
-    for position in (0..whole.len()).step_by(whole.len() / 150) {
+    // The first page's header, behind the file's mark.
+    for position in 4..64 {
         let mut bytes = whole.clone();
-        bytes[position] = 0xff;
+        bytes[position] = 0;
         world.write("damaged.parquet", bytes);
         let outcome = world
             .command("data convert --input damaged.parquet --output -")

@@ -293,11 +293,11 @@ pub(crate) mod tests {
     #[test]
     fn losses_have_weights() {
         let device = Device::flex().autodiff();
-        let batch = inference_free(3, &device);
+        let (trainable, batch) = (trainable(false, &device), inference_free(3, &device));
         let ranking = |losses: Vec<RankingLoss>, weights: Vec<f64>| {
             let mut objective = objective(losses, false);
             objective.loss.loss_weights = weights;
-            let output = objective.forward(&trainable(false, &device), &batch, 0);
+            let output = objective.forward(&trainable, &batch, 0);
             f64::from(output.figures().ranking_loss)
         };
         let kl = ranking(vec![RankingLoss::KlDiv], vec![1.0]);
