@@ -9,8 +9,6 @@ use crate::error::ConfigError;
 use crate::raw::RawConfig;
 use crate::resolved::{Activation, ModelConfig, Preprocess, QueryEncoder};
 
-/// Logits of a new masked-LM head count from here: fine for MiniLM states against its word embeddings.
-
 pub(super) fn read(
     raw: &RawConfig,
     data_type: DataType,
