@@ -298,7 +298,7 @@ pub(crate) mod tests {
             let mut objective = objective(losses, false);
             objective.loss.loss_weights = weights;
             let output = objective.forward(&trainable, &batch, 0);
-            f64::from(output.figures().ranking_loss)
+            output.figures().ranking_loss
         };
         let kl = ranking(vec![RankingLoss::KlDiv], vec![1.0]);
         let mse = ranking(vec![RankingLoss::MarginMse], vec![1.0]);
