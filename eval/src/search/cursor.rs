@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn windows_of_any_width_show_every_posting_once() {
         let mut builder = IndexBuilder::default();
-        let has = |doc: u32| doc % 3 == 0 || doc > 900;
+        let has = |doc: u32| doc.is_multiple_of(3) || doc > 900;
         for doc in 0..1500u32 {
             let weight = has(doc).then_some((0, 1.0 + doc as f32));
             let vector = weight.into_iter().collect();
