@@ -196,8 +196,9 @@ impl MineArguments {
         } = self;
         let corpus = fingerprint::stamp(dir.corpus_path())?;
         let options = format!(
-            "{corpus} {split} {queries:?} {sample:?} {seed} {depth} {skip} {negatives:?} {drop_near_positives} {}",
-            self.compute.vector_options()
+            "{corpus} {split} {queries:?} {sample:?} {seed} {depth} {skip} {negatives:?} {drop_near_positives} {}{}",
+            self.compute.vector_options(),
+            self.engine.fingerprint().unwrap_or_default()
         );
         let mut files = vec![dir.queries_path().to_path_buf()];
         if let QuerySource::Judged = queries {
