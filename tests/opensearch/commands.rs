@@ -65,10 +65,14 @@ fn texts_go_in_and_are_found() {
         }
         assert_eq!(behind(url, name), [format!("{name}-000001")]);
     }
-    let line =
-        format!("eval search --model model --activation l1_relu --index {url}/from-texts school");
+    let (query, document) = expected.keys().next().expect("a hit");
+    let queries = world.read_lines("beir/queries.jsonl");
+    let query = queries.iter().find(|row| row["_id"] == query.as_str());
+    let query = query.and_then(|row| row["text"].as_str()).expect("a text");
+    let line = "eval search --model model --activation l1_relu";
+    let line = format!("{line} --index {url}/from-texts {query}");
     let text = world.command(&line).run().success();
-    assert!(text.contains("school") && text.contains('d'), "{text}");
+    assert!(text.contains(document.as_str()), "{text}");
     // A cluster says neither rows nor shares of the score.
     let line = format!("{line} --corpus beir/corpus.jsonl");
     let shown = world.command(&line).run().success();

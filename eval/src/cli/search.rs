@@ -40,7 +40,7 @@ pub struct IndexArguments {
     #[arg(long, value_name = "FILE", required_unless_present = "merge")]
     input: Option<PathBuf>,
     /// Directory to write the index into, or an index of an OpenSearch cluster,
-    /// http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX
+    /// `http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX`
     #[arg(long, value_name = "DIR|URL/INDEX")]
     output: PathBuf,
     /// Memory for weights that are not on disk yet, in MiB
@@ -121,7 +121,7 @@ impl IndexArguments {
                         ellzero-eval search --index index --query-vectors queries.jsonl --k 100 --run out.trec"
 )]
 pub struct SearchArguments {
-    /// Index directory, or an index of an OpenSearch cluster, http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX
+    /// Index directory, or an index of an OpenSearch cluster, `http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX`
     #[arg(long, value_name = "DIR|URL/INDEX")]
     index: PathBuf,
     /// Model directory or Hub id (ORG/NAME, or ORG/NAME@REVISION), for queries that are texts

@@ -192,7 +192,7 @@ pub struct EngineArguments {
     /// What searches
     #[arg(long, value_enum, default_value_t = EngineName::Embedded)]
     engine: EngineName,
-    /// Address of the cluster, http[s]://[USER:PASSWORD@]HOST[:PORT]; several nodes separated by commas
+    /// Address of the cluster, `http[s]://[USER:PASSWORD@]HOST[:PORT]`; several nodes separated by commas
     #[arg(
         long,
         value_name = "URL",

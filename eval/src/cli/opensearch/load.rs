@@ -67,7 +67,7 @@ pub struct IngestArguments {
     /// JSON lines, plain, .gz, .zst, or - for standard input; may begin with hf://
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Where to: http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX, several hosts separated by commas
+    /// Where to: `http[s]://[USER:PASSWORD@]HOST[:PORT]/INDEX`, several hosts separated by commas
     #[arg(long, value_name = "URL/INDEX")]
     index: Target,
     /// Keep the K largest weights of each row
