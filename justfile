@@ -39,7 +39,7 @@ scifact: scifact-mined
 # Masked-LM training: gives MiniLM a head
 scifact-head:
     cargo build --release --workspace
-    test -e outputs/scifact-mlm/final || target/release/ellzero-train configs/scifact_mlm.yaml --resume
+    test -e outputs/scifact-mlm/final || target/release/ellzero-train configs/scifact_mlm.yaml
 
 # The whole way: a head, mined negatives, teachers, l0 training, evaluation
 scifact-distill: scifact-head scifact-mined

@@ -17,11 +17,12 @@ export PATH="$TARGET/release:$PATH"
 
 # run NAME SEED [--set KEY=VALUE]...: trains and evaluates configs/scifact_distill.yaml with these settings.
 run() {
-    local name=$1 seed=$2 dir=outputs/scifact-distill-$1-$2 start
+    local name=$1 seed=$2 dir=outputs/scifact-distill-$1-$2 start resume=()
     shift 2
     if [ ! -e "$dir/beir/results.json" ]; then
         start=$SECONDS
-        ellzero-train --quiet configs/scifact_distill.yaml --resume --set "seed=$seed" --set "output_dir=$dir" "$@"
+        ! compgen -G "$dir/checkpoint-*" >/dev/null || resume=(--resume)
+        ellzero-train --quiet configs/scifact_distill.yaml "${resume[@]}" --set "seed=$seed" --set "output_dir=$dir" "$@"
         echo $((SECONDS - start)) >"$dir/seconds"
         ellzero-eval beir --quiet --model "$dir/final" --data $DATA --precision "$PRECISION" --output "$dir/beir" >/dev/null
     fi
