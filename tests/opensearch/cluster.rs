@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use data::beir::{BeirDir, Qrels};
+use eval::Run;
 use eval::bm25::{Bm25Encoder, Bm25Params};
 use eval::metric::{self, Average, Measure};
 use eval::opensearch::{
@@ -11,7 +12,6 @@ use eval::opensearch::{
 };
 use eval::search::{Engine, IndexBuilder, Searcher, search_run};
 use eval::text_encoder::TextEncoder;
-use eval::{Hit, Run};
 use model::SparseVector;
 
 use super::server::{Server, behind, client, ids};
@@ -70,12 +70,13 @@ impl Collection {
 
     /// Searches in chunks, telling how many queries are done.
     fn search(&self, index: &dyn Searcher, mut tell: impl FnMut(usize)) -> Run {
-        let mut results: Vec<Vec<Hit>> = Vec::new();
-        for chunk in self.queries.chunks(CHUNK) {
-            results.extend(index.search(chunk, 100).expect("answered"));
-            tell(results.len());
+        let mut run = Run::new();
+        let chunks = self.query_ids.chunks(CHUNK).zip(self.queries.chunks(CHUNK));
+        for (ids, queries) in chunks {
+            run.extend(search_run(index, ids, queries, 100).expect("answered"));
+            tell(run.len());
         }
-        self.query_ids.iter().cloned().zip(results).collect()
+        run
     }
 }
 
@@ -118,6 +119,7 @@ fn load(
     let half = collection.ids.len() / 2;
     let (sender, told) = channel();
     thread::scope(|scope| {
+        let sender = sender; // gone after a panic, so that the killer ends too
         let killer = scope.spawn(move || kill_at(server, victim, &told, half));
         let chunks = collection
             .ids
@@ -169,6 +171,7 @@ fn nothing_is_lost_with_a_node() {
         let (sender, told) = channel();
         let (server_ref, third) = (&mut server, collection.queries.len() / 3);
         let disturbed = thread::scope(|scope| {
+            let sender = sender;
             let killer = scope.spawn(move || kill_at(server_ref, second, &told, third));
             let run = collection.search(&index, |done| {
                 // Nobody listens any more once the node is killed.
