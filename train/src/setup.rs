@@ -215,7 +215,10 @@ impl Setup {
             .zip(self.config.model.head_idf_cap);
         let shift: Vec<f32> = (0..self.encoder.vocab_size)
             .map(|token| {
-                let prior = idf.map_or(0.0, |(idf, cap)| f64::from(idf.weights[token]).min(cap));
+                // A padded vocabulary has more entries than the table.
+                let weight =
+                    |idf: &Idf| idf.weights.get(token).map_or(0.0, |&weight| weight.into());
+                let prior = idf.map_or(0.0, |(idf, cap)| cap.min(weight(idf)));
                 (prior - threshold) as f32
             })
             .collect();
