@@ -8,6 +8,7 @@ pub mod convert;
 pub mod dataset;
 pub mod dense_vectors;
 pub mod hf_dataset;
+pub mod http;
 pub mod hub;
 pub mod idf;
 pub mod input;

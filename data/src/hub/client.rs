@@ -1,17 +1,16 @@
 //! Requests to the server: repeated where that helps, and with the token only where it belongs.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::answer::{Answer, header};
 use super::{HubError, Report, Repository, Settings};
+use crate::http::{self, is_passing};
 
 /// Tries of a request for a file.
 pub(super) const ATTEMPTS: usize = 5;
@@ -204,41 +203,6 @@ fn throttled(request: &Request, wait: Duration) -> HubError {
     }
 }
 
-/// Whether another try may do better. A host that is not known, or not trusted, is so the next second too.
-fn is_passing(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(cause) => cause.kind() != io::ErrorKind::InvalidData,
-        ureq::Error::Timeout(_)
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_)
-        | ureq::Error::Protocol(_)
-        | ureq::Error::BodyStalled => true,
-        _ => false,
-    }
-}
-
-fn certificates(path: &Path) -> Result<RootCerts, HubError> {
-    let error = |reason: String| HubError::Setting {
-        variable: "SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
-        reason: format!("{}: {reason}", path.display()),
-    };
-    let pem = fs::read(path).map_err(|cause| error(cause.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(cause) => return Err(error(cause.to_string())),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(error(
-            "no certificate in it; expected them in PEM form".to_owned(),
-        ));
-    }
-    Ok(RootCerts::from(certificates))
-}
-
 /// Whether an address is on this machine, which no proxy reaches.
 fn is_this_machine(url: &str) -> bool {
     let authority = origin(url);
@@ -293,8 +257,17 @@ pub(super) fn encode(path: &str, keep_slashes: bool) -> String {
     encoded
 }
 
+fn certificates(path: &Path) -> Result<RootCerts, HubError> {
+    http::certificates(path).map_err(|reason| HubError::Setting {
+        variable: "SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+        reason: format!("{}: {reason}", path.display()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -88,8 +88,12 @@ impl StoredReport {
             samples: details.samples.clone(),
             notes: details.notes.clone(),
         };
-        let json = serde_json::to_vec(&content).expect("texts and numbers have a form in JSON");
-        Ok(output::write_file(&details_path(dir, name), &json)?)
+        let path = details_path(dir, name);
+        let json = serde_json::to_vec(&content).map_err(|cause| StoredError::Content {
+            path: path.clone(),
+            reason: cause.to_string(),
+        })?;
+        Ok(output::write_file(&path, &json)?)
     }
 
     /// Reads the files of data set `name` in `dir`.

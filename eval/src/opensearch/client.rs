@@ -1,7 +1,5 @@
 //! Requests to a cluster, repeated where that helps.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use data::http::{self, is_passing};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::Request;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::answer::Answer;
 use super::backoff::Backoff;
@@ -232,39 +231,6 @@ fn without_query(path: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
 
-/// Whether another try may do better. A host that is not known, or not trusted, is so the next second too.
-fn is_passing(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(cause) => cause.kind() != io::ErrorKind::InvalidData,
-        ureq::Error::Timeout(_)
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_)
-        | ureq::Error::Protocol(_)
-        | ureq::Error::BodyStalled => true,
-        _ => false,
-    }
-}
-
-fn certificates(path: &Path) -> Result<RootCerts, OpenSearchError> {
-    let error = |reason: String| OpenSearchError::Certificates {
-        path: path.to_owned(),
-        reason,
-    };
-    let pem = fs::read(path).map_err(|cause| error(cause.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(cause) => return Err(error(cause.to_string())),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(error("there is no certificate in it".to_owned()));
-    }
-    Ok(RootCerts::from(certificates))
-}
-
 /// Whether an address is on this machine, which no proxy reaches.
 fn is_this_machine(url: &str) -> bool {
     let authority = url.split_once("://").map_or("", |(_, rest)| rest);
@@ -276,6 +242,13 @@ fn is_this_machine(url: &str) -> bool {
     host.is_some_and(|host| {
         let address = host.parse::<IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
+fn certificates(path: &Path) -> Result<RootCerts, OpenSearchError> {
+    http::certificates(path).map_err(|reason| OpenSearchError::Certificates {
+        path: path.to_owned(),
+        reason,
     })
 }
 
