@@ -5,7 +5,7 @@
 //! * [`cli`]: the binaries, with good and bad input.
 //! * [`hub`]: downloads, from a server on this machine.
 //! * [`opensearch`]: loading, searching and evaluation, on real OpenSearch nodes.
-//! * `wgpu`: one forward pass, one training step and the kernels on a GPU driver (feature `wgpu`).
+//! * `gpu`: one forward pass, one training step and the kernels on a GPU driver (feature `wgpu` or `cuda`).
 //!
 //! `cargo test -p tests golden` runs one of them. What a machine lacks is skipped with a line that says so
 //! (`--nocapture` shows it); with `CI=true` missing real data is a failure.
@@ -15,10 +15,10 @@ mod compare;
 mod damage;
 mod end_to_end;
 mod fixture;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
 mod golden;
 mod hub;
 mod needs;
 mod opensearch;
 mod weights;
-#[cfg(feature = "wgpu")]
-mod wgpu;

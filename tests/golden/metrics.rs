@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use data::beir::Qrels;
 use eval::metric::{self, Average, Evaluation, Measure, TokenCounts};
 use eval::ranking::{Hit, Run, rank_order};
+use eval::run_file;
 use model::SparseVector;
 use serde_json::Value;
 
@@ -233,6 +234,40 @@ fn random_runs() {
                 checks.number(&what, found, number(value), &METRIC);
             }
         }
+    }
+    checks.finish();
+}
+
+/// trec_eval's own test: the published values of a query with 500 documents, equal in every digit printed.
+#[test]
+fn published_by_trec_eval() {
+    let file = |name: &str| fixture::own("metrics/trec_eval").join(name);
+    let run = run_file::read(&file("run.trec")).expect("a run");
+    let qrels = data::qrels::read_qrels(&file("qrels.trec")).expect("judgements");
+    let published = fixture::json_at(&file("expected.json"));
+    let query = fixture::text(&published["query"]);
+    let values = published["values"].as_object().expect("measures");
+    let measures: Vec<Measure> = values.keys().map(|name| measure(name)).collect();
+
+    let mut checks = Checks::new();
+    let is_relevant = |id: &String| qrels[query].get(id).is_some_and(|&gain| gain > 0);
+    for (key, found) in [
+        ("num_ret", run[query].len()),
+        (
+            "num_rel",
+            qrels[query].keys().filter(|id| is_relevant(id)).count(),
+        ),
+        (
+            "num_rel_ret",
+            run[query].iter().filter(|hit| is_relevant(&hit.id)).count(),
+        ),
+    ] {
+        checks.equal(key, found, fixture::count(&published[key]));
+    }
+    let found = metric::evaluate(&qrels, &run, &measures, Average::Retrieved);
+    for (index, (name, value)) in values.iter().enumerate() {
+        let printed = format!("{:.4}", found.per_query[query][index]);
+        checks.equal(name, printed.as_str(), fixture::text(value));
     }
     checks.finish();
 }

@@ -1,7 +1,7 @@
-//! A GPU driver, or a software one (Mesa's lavapipe): one encoder forward pass and the first training steps, with
-//! golden values, and the kernels.
+//! A GPU, or a driver in software (Mesa's lavapipe): one encoder forward pass and the first training steps, with golden
+//! values, and the kernels. On CUDA where that is built in, else on wgpu.
 //!
-//! Without a driver the tests say so and pass; `ELLZERO_REQUIRE_WGPU=1` makes that a failure.
+//! Without a driver the tests say so and pass; `ELLZERO_REQUIRE_GPU=1` makes that a failure.
 
 mod sparse_head;
 
@@ -16,12 +16,17 @@ use crate::golden::{sparse, training};
 use crate::needs;
 
 fn device() -> Option<Device> {
-    match select(DeviceChoice::Wgpu(0)) {
+    let choice = if cfg!(feature = "cuda") {
+        DeviceChoice::Cuda(0)
+    } else {
+        DeviceChoice::Wgpu(0)
+    };
+    match select(choice) {
         Ok(device) => Some(device),
         Err(error) => {
-            let reason = format!("no Vulkan driver ({error})");
+            let reason = format!("no GPU ({error})");
             let required =
-                std::env::var_os("ELLZERO_REQUIRE_WGPU").is_some_and(|value| value != "0");
+                std::env::var_os("ELLZERO_REQUIRE_GPU").is_some_and(|value| value != "0");
             assert!(!required, "{reason}");
             needs::skip(&reason);
             None
