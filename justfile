@@ -32,6 +32,12 @@ scifact-mined:
     {{mine}} --queries titles --sample 1000 --depth 5 --output outputs/titles.jsonl
     cat outputs/claims.jsonl outputs/titles.jsonl > outputs/scifact-train.jsonl
 
+# IDF of SciFact's own corpus
+scifact-idf:
+    cargo build --release --workspace
+    mkdir -p outputs
+    target/release/ellzero-data idf --corpus ../shared/data/scifact/corpus.jsonl --tokenizer ../shared/data/minilm-l6-fp16 --output outputs/scifact-idf.json
+
 # Real weights: train on SciFact from MiniLM as it is, evaluate on the test split
 scifact: scifact-mined
     target/release/ellzero-train configs/scifact.yaml
@@ -41,8 +47,8 @@ scifact-head:
     cargo build --release --workspace
     test -e outputs/scifact-mlm/final || target/release/ellzero-train configs/scifact_mlm.yaml
 
-# The whole way: a head, mined negatives, teachers, l0 training, evaluation
-scifact-distill: scifact-head scifact-mined
+# The whole way: a head, IDF, mined negatives, teachers, l0 training, evaluation
+scifact-distill: scifact-head scifact-idf scifact-mined
     target/release/ellzero-train configs/scifact_distill.yaml
     target/release/ellzero-eval beir --model outputs/scifact-distill/final --data ../shared/data/scifact --output outputs/scifact-distill/beir
 

@@ -5,12 +5,12 @@
 #
 #   bash benches/recipe.sh [final|ablation]...
 #
-# SEEDS="1 2 3" and PRECISION=f32 (of the evaluation) can be set. Three seeds: about an hour on 2 cores.
+# SEEDS="1 2 3", DEVICE=auto and PRECISION=f32 (of the evaluation) can be set. Three seeds: about an hour on 2 cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- final ablation
 
-readonly SEEDS=${SEEDS:-1 2 3} PRECISION=${PRECISION:-f32}
+readonly SEEDS=${SEEDS:-1 2 3} DEVICE=${DEVICE:-auto} PRECISION=${PRECISION:-f32}
 readonly TARGET=${CARGO_TARGET_DIR:-target} DATA=../shared/data/scifact
 cargo build --release --quiet -p data -p eval -p train --bins
 export PATH="$TARGET/release:$PATH"
@@ -22,9 +22,9 @@ run() {
     if [ ! -e "$dir/beir/results.json" ]; then
         start=$SECONDS
         ! compgen -G "$dir/checkpoint-*" >/dev/null || resume=(--resume)
-        ellzero-train --quiet configs/scifact_distill.yaml "${resume[@]}" --set "seed=$seed" --set "output_dir=$dir" "$@"
+        ellzero-train --quiet --device "$DEVICE" configs/scifact_distill.yaml "${resume[@]}" --set "seed=$seed" --set "output_dir=$dir" "$@"
         echo $((SECONDS - start)) >"$dir/seconds"
-        ellzero-eval beir --quiet --model "$dir/final" --data $DATA --precision "$PRECISION" --output "$dir/beir" >/dev/null
+        ellzero-eval beir --quiet --device "$DEVICE" --model "$dir/final" --data $DATA --precision "$PRECISION" --output "$dir/beir" >/dev/null
     fi
     python3 - "$name" "$seed" "$dir" "$*" <<'PY'
 import json, sys
@@ -36,7 +36,13 @@ print(f"| {name} | {settings.replace('--set ', '')} | {seed} | {steps} | {open(f
 PY
 }
 
-just scifact-mined scifact-head
+readonly MINILM=../shared/data/minilm-l6-fp16
+mkdir -p outputs
+[ -e outputs/scifact-mlm/final ] || ellzero-train --quiet --device "$DEVICE" configs/scifact_mlm.yaml
+ellzero-data idf --quiet --corpus $DATA/corpus.jsonl --tokenizer $MINILM --output outputs/scifact-idf.json
+ellzero-eval mine --quiet --model bm25 --data $DATA --split train --depth 10 --output outputs/claims.jsonl
+ellzero-eval mine --quiet --model bm25 --data $DATA --queries titles --sample 1000 --depth 5 --output outputs/titles.jsonl
+cat outputs/claims.jsonl outputs/titles.jsonl >outputs/scifact-train.jsonl
 echo "| run | settings | seed | steps | time | nDCG@10 | Recall@100 | FLOPS | tokens per document |"
 echo "|---|---|---|---|---|---|---|---|---|"
 for what in "$@"; do

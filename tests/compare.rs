@@ -7,11 +7,27 @@ use crate::golden::tolerance::Tolerance;
 pub struct Checks {
     failures: Vec<String>,
     compared: usize,
+    slack: Option<&'static Tolerance>,
 }
 
 impl Checks {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Allows differences within `slack` too, of a device that computes with less precision.
+    pub fn with_slack(slack: &'static Tolerance) -> Self {
+        Self {
+            slack: Some(slack),
+            ..Self::default()
+        }
+    }
+
+    fn allows(&self, tolerance: &Tolerance, found: f64, expected: f64) -> bool {
+        [Some(tolerance), self.slack]
+            .into_iter()
+            .flatten()
+            .any(|tolerance| tolerance.allows(found, expected))
     }
 
     /// `|found - expected| <= atol + rtol * |expected|` for every element.
@@ -47,7 +63,7 @@ impl Checks {
             compared += 1;
             let (found, expected) = (f64::from(found), f64::from(expected));
             // Not written as `difference > bound`, which NaN would pass.
-            if !tolerance.allows(found, expected) {
+            if !self.allows(tolerance, found, expected) {
                 differing += 1;
                 worst = worst.max((found - expected).abs());
                 first.get_or_insert((index, found, expected));
@@ -69,7 +85,7 @@ impl Checks {
     /// One number.
     pub fn number(&mut self, what: &str, found: f64, expected: f64, tolerance: &Tolerance) {
         self.compared += 1;
-        if !tolerance.allows(found, expected) {
+        if !self.allows(tolerance, found, expected) {
             self.failures.push(format!(
                 "{what}: found {found}, expected {expected}, off by {:.3e} (allowed {:.0e} + {:.0e} * |expected|: {})",
                 (found - expected).abs(),

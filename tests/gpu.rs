@@ -11,7 +11,7 @@ use model::device::{DeviceChoice, select};
 use crate::compare::Checks;
 use crate::golden::encoder::Golden;
 use crate::golden::teachers::{cross_encoder, dense_encoder};
-use crate::golden::tolerance::{HIDDEN_STATES, LOGITS, WEIGHTS};
+use crate::golden::tolerance::{HIDDEN_STATES, LOGITS, TF32, WEIGHTS};
 use crate::golden::{sparse, training};
 use crate::needs;
 
@@ -34,12 +34,20 @@ fn device() -> Option<Device> {
     }
 }
 
+/// With what a device may lack.
+fn checks() -> Checks {
+    match cfg!(feature = "cuda") {
+        true => Checks::with_slack(&TF32),
+        false => Checks::new(),
+    }
+}
+
 #[test]
 fn encoder_and_sparse_head() {
     let Some(device) = device() else {
         return;
     };
-    let mut checks = Checks::new();
+    let mut checks = checks();
     for golden in Golden::all(&device) {
         let tokens = golden.tokens.tensors(&device);
         let last = golden.model.encoder.forward(&tokens);
@@ -65,7 +73,7 @@ fn teachers() {
     let Some(device) = device() else {
         return;
     };
-    let mut checks = Checks::new();
+    let mut checks = checks();
     cross_encoder::check_scores(&mut checks, &device);
     dense_encoder::check_vectors(&mut checks, &device);
     checks.finish();
@@ -78,7 +86,7 @@ fn training_steps() {
         return;
     };
     let golden = training::Golden::read(device);
-    let mut checks = Checks::new();
+    let mut checks = checks();
     let (name, max_grad_norm) = training::torch_traces(&golden).swap_remove(0);
     let mut run = golden.start(max_grad_norm);
     for expected in golden.steps(&name).iter().take(3) {

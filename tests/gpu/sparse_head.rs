@@ -6,7 +6,7 @@ use model::ops::sparse_head::{reference, sparse_head};
 
 use super::device;
 use crate::compare::Checks;
-use crate::golden::tolerance::GPU_KERNEL;
+use crate::golden::tolerance::{EXACT, GPU_KERNEL};
 
 /// Hidden width, vocabulary, and the documents' lengths.
 const CASES: [([usize; 2], &[usize]); 9] = [
@@ -20,6 +20,9 @@ const CASES: [([usize; 2], &[usize]); 9] = [
     ([24, 9_000], &[3, 70]),    // more entries than a round of the hidden states' gradient
     ([1_100, 12], &[3, 2]),     // more columns than a cube of either gradient
 ];
+
+/// Output, then the gradients of the inputs.
+const PARTS: [&str; 4] = ["weights", "d hidden", "d decoder", "d bias"];
 
 type Head = fn(Tensor<2>, Tensor<2>, Tensor<1>, &[usize], Activation) -> Tensor<2>;
 
@@ -54,7 +57,7 @@ impl Case {
         }
     }
 
-    /// Output, then the gradients of hidden, decoder and bias.
+    /// What [`PARTS`] names.
     fn run(&self, op: Head, device: &Device) -> [Vec<f32>; 4] {
         let device = device.clone().autodiff();
         let (vocab, docs) = (self.bias.len(), self.lengths.len());
@@ -105,8 +108,7 @@ fn values_and_gradients_match_plain_tensor_operations() {
         let case = Case::new(shape, lengths);
         let found = case.run(sparse_head, &device);
         let expected = case.run(reference::sparse_head, &Device::flex());
-        let names = ["weights", "d hidden", "d decoder", "d bias"];
-        for (part, name) in names.iter().enumerate() {
+        for (part, name) in PARTS.iter().enumerate() {
             let what = format!("{shape:?} {lengths:?} {name}");
             checks.close(&what, &found[part], &expected[part], &GPU_KERNEL);
         }
@@ -149,9 +151,11 @@ fn nothing_positive_means_no_weight_and_no_gradient() {
     };
     let mut case = Case::new([4, 130], &[70, 1]);
     case.bias.fill(-100.0);
-    for part in case.run(sparse_head, &device) {
-        assert!(part.iter().all(|&value| value == 0.0));
+    let mut checks = Checks::new();
+    for (name, part) in PARTS.iter().zip(case.run(sparse_head, &device)) {
+        checks.close(name, &part, &vec![0.0; part.len()], &EXACT);
     }
+    checks.finish();
 }
 
 /// Equal tokens in one unit's registers, in several units and in several tiles.

@@ -10,6 +10,7 @@ use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use configs::{Activation, FlopsConfig, FlopsReduction, LossConfig, RankingLoss};
 use data::TokenBatch;
+use model::device::{DeviceChoice, select};
 use model::{EncoderConfig, Family, FeedForward, Positions};
 use train::batch::{Batch, TokenizedBatch};
 use train::grad_cache::GradientCache;
@@ -44,6 +45,8 @@ struct Arguments {
     grad_cache_docs: Option<usize>,
     #[arg(long)]
     threads: Option<usize>,
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -139,7 +142,9 @@ fn main() {
             .build_global()
             .expect("the pool is not in use yet");
     }
-    let device = Device::flex().autodiff();
+    let device = select(arguments.device)
+        .expect("the device is here")
+        .autodiff();
     let idf = vec![3.0; arguments.vocab];
     let model = arguments.encoder().init(&device);
     let mut trainable = Trainable::new(model, Some(&idf), false, &device);
@@ -171,16 +176,17 @@ fn main() {
             }
         };
         trainable = optimizer.step(trainable, gradients, 1.0, |_| rates);
+        device.sync().expect("the step succeeds");
         seconds.push(began.elapsed().as_secs_f64());
     }
-    seconds.remove(0); // the first one allocates
+    seconds.remove(0); // the first one allocates, and compiles kernels
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let tokens = arguments.queries * arguments.docs_per_query * arguments.length;
     println!(
         "{}",
         serde_json::json!({
-            "peer": "ellzero", "mode": "train", "shape": format!("{:?}", arguments.shape).to_lowercase(),
+            "peer": "ellzero", "mode": "train", "device": arguments.device.to_string(), "shape": format!("{:?}", arguments.shape).to_lowercase(),
             "vocab": arguments.vocab, "docs": arguments.queries * arguments.docs_per_query,
             "length": arguments.length, "grad_cache_docs": arguments.grad_cache_docs,
             "seconds_per_step": median, "min": seconds[0], "tokens_per_s": tokens as f64 / median,

@@ -78,6 +78,8 @@ pub struct MaxScore<'a> {
     /// Terms by bound, ascending.
     order: Vec<usize>,
     candidates: Vec<u32>,
+    /// How many a window will have.
+    expected_candidates: usize,
     /// For each candidate, what it has of the terms seen so far.
     partial: Vec<f32>,
 }
@@ -119,6 +121,7 @@ impl<'a> MaxScore<'a> {
             terms,
             sums: Box::new([0.0; WINDOW]),
             candidates: Vec::new(),
+            expected_candidates: 0,
             partial: Vec::new(),
         }
     }
@@ -143,8 +146,10 @@ impl<'a> MaxScore<'a> {
             let bar = f64::from(top.bar().min(f32::MAX)) * share - least;
             match self.non_essential(bar) {
                 all if all == self.terms.len() => {}
-                count if self.add_nothing(count) => self.score_all(window.start, top),
-                count => self.score_candidates(window.start, count, bar, top),
+                count if self.looking_up_pays(count) => {
+                    self.score_candidates(window.start, count, bar, top);
+                }
+                _ => self.score_all(window.start, top),
             }
         }
     }
@@ -163,12 +168,22 @@ impl<'a> MaxScore<'a> {
         first_essential.unwrap_or(terms.len())
     }
 
-    /// Whether the first `count` terms of `order` have no posting in the window.
-    fn add_nothing(&self, count: usize) -> bool {
-        let terms = self.order[..count].iter();
-        terms
-            .map(|&term| &self.terms[term])
-            .all(|term| term.cursor.len_bound() == 0)
+    /// Whether it takes fewer postings to add up the essential terms, all but the first `count` of `order`, and to look up
+    /// as many candidates as there were last, than to add up all terms.
+    fn looking_up_pays(&mut self, count: usize) -> bool {
+        let look_ups = LOOKUP_POSTINGS * self.expected_candidates;
+        // Fewer are expected each time, so that one bad window does not decide for all that follow.
+        self.expected_candidates -= self.expected_candidates.div_ceil(8);
+        let terms = self.order.iter().enumerate();
+        let (saved, spent) = terms.fold((0, 0), |(saved, spent), (rank, &term)| {
+            let postings = self.terms[term].cursor.len_bound();
+            let looked_up = postings.min(look_ups);
+            match rank < count {
+                true => (saved + postings, spent + 2 * looked_up),
+                false => (saved, spent + looked_up),
+            }
+        });
+        saved > spent
     }
 
     /// Adds up all terms, in ascending order of token: the sums are scores.
@@ -211,6 +226,7 @@ impl<'a> MaxScore<'a> {
             },
         );
         self.sums.fill(0.0);
+        self.expected_candidates = candidates.len();
         if candidates.len() > MANY_CANDIDATES {
             return self.score_all(start, top);
         }

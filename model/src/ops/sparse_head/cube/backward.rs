@@ -31,6 +31,7 @@ pub(super) struct Winners {
 
 /// Fills the gradient of the decoder, `[vocab, hidden]`.
 pub(super) fn launch_decoder(winners: Winners, hidden: CubeTensor, output: CubeTensor) {
+    let [docs, _] = winners.grad.shape().dims::<2>();
     let [vocab, width] = output.shape().dims();
     let client = output.client.clone();
     let cubes = CubeCount::new_2d(
@@ -46,6 +47,7 @@ pub(super) fn launch_decoder(winners: Winners, hidden: CubeTensor, output: CubeT
         winners.firsts.into_buffer_arg(),
         hidden.into_buffer_arg(),
         output.into_buffer_arg(),
+        docs,
         vocab,
         width,
     );
@@ -54,7 +56,8 @@ pub(super) fn launch_decoder(winners: Winners, hidden: CubeTensor, output: CubeT
 /// `out[v] = sum over d of grad[d, v] * hidden[firsts[d] + positions[d, v]]`, documents ascending.
 ///
 /// 32 units have an entry, 4 columns each; 8 entries and 32 documents at a time go through shared memory. On a GPU with
-/// 32 units in lockstep an entry without gradient is skipped without divergence.
+/// 32 units in lockstep an entry without gradient is skipped without divergence. `docs` is given, as a slice's `len()`
+/// is its allocation's, which CUDA rounds up.
 #[cube(launch)]
 fn decoder_gradient(
     grad: &[f32],
@@ -62,10 +65,10 @@ fn decoder_gradient(
     firsts: &[i32],
     hidden: &[f32],
     output: &mut [f32],
+    docs: usize,
     vocab: usize,
     width: usize,
 ) {
-    let docs = firsts.len() - 1;
     let unit = UNIT_POS as usize;
     let (my_entry, lane) = (unit / LANES, unit % LANES);
     let entry = CUBE_POS_X as usize * ENTRIES;

@@ -47,10 +47,12 @@ pub(super) fn launch(inputs: [CubeTensor; 3], firsts: CubeTensor, outputs: [Cube
         firsts.into_buffer_arg(),
         pooled.into_buffer_arg(),
         positions.into_buffer_arg(),
+        vocab,
         width,
     );
 }
 
+/// `vocab` is given, as a slice's `len()` is its allocation's, which CUDA rounds up.
 #[cube(launch)]
 fn pool_logits(
     hidden: &[f32],
@@ -59,9 +61,9 @@ fn pool_logits(
     firsts: &[i32],
     pooled: &mut [f32],
     positions: &mut [i32],
+    vocab: usize,
     width: usize,
 ) {
-    let vocab = bias.len();
     let doc = CUBE_POS_X as usize;
     let entry = CUBE_POS_Y as usize * 4 * ENTRIES;
     let (first, end) = (firsts[doc] as usize, firsts[doc + 1] as usize);
@@ -81,7 +83,7 @@ fn pool_logits(
     }
     let mut row = first;
     while row < end {
-        start_from_bias(&mut logits, bias, entry + 4 * my_entries);
+        start_from_bias(&mut logits, bias, entry + 4 * my_entries, vocab);
         let mut column = 0usize;
         while column < width {
             sync_cube();
@@ -114,14 +116,14 @@ fn pool_logits(
 
 /// Every logit of a unit begins as its entry's bias.
 #[cube]
-fn start_from_bias(logits: &mut Array<Four>, bias: &[f32], entry: usize) {
+fn start_from_bias(logits: &mut Array<Four>, bias: &[f32], entry: usize, vocab: usize) {
     #[unroll]
     for half in 0..HALVES {
         let mut four = Four::new(0.0);
         #[unroll]
         for lane in 0..4usize {
             let entry = entry + 4 * half * HALF + lane;
-            if entry < bias.len() {
+            if entry < vocab {
                 four.insert(lane, bias[entry]);
             }
         }
