@@ -15,9 +15,9 @@ mod compare;
 mod damage;
 mod end_to_end;
 mod fixture;
+mod golden;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
-mod golden;
 mod hub;
 mod needs;
 mod opensearch;
