@@ -279,7 +279,9 @@ fn start_generation(
     body["settings"]["index"]["refresh_interval"] = json!("-1");
     body["mappings"]["_meta"] = meta(&options.settings.field, options.fingerprint, 0, false);
     let repeated = client.repeated();
-    match client.send::<Value>("PUT", &index, Body::Json(&body)) {
+    // Until its copies are there, a shard is lost with its node. A cluster of too few nodes never has them: load anyway.
+    let path = format!("{index}?wait_for_active_shards=all&timeout=30s");
+    match client.send::<Value>("PUT", &path, Body::Json(&body)) {
         // The answer to an earlier try was lost.
         Err(error) if error.is_already_there() && client.repeated() > repeated => {}
         other => {
