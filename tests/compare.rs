@@ -16,6 +16,7 @@ impl Checks {
     }
 
     /// Allows differences within `slack` too, of a device that computes with less precision.
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub fn with_slack(slack: &'static Tolerance) -> Self {
         Self {
             slack: Some(slack),

@@ -16,7 +16,7 @@ impl Tolerance {
 
 macro_rules! table {
     ($($name:ident: $atol:literal + $rtol:literal, $reason:literal;)*) => {
-        $(#[cfg_attr(not(feature = "cuda"), allow(dead_code))] // some are of the GPU tests alone
+        $(#[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code))] // GPU tests use more
         pub const $name: Tolerance = Tolerance { atol: $atol, rtol: $rtol, reason: $reason };)*
     };
 }
