@@ -22,7 +22,7 @@ run() {
     if [ ! -e "$dir/beir/results.json" ]; then
         start=$SECONDS
         ! compgen -G "$dir/checkpoint-*" >/dev/null || resume=(--resume)
-        ellzero-train --quiet --device "$DEVICE" configs/scifact_distill.yaml "${resume[@]}" --set "seed=$seed" --set "output_dir=$dir" "$@"
+        ellzero-train --quiet --device "$DEVICE" configs/scifact_distill.yaml "${resume[@]}" --set "seed=$seed" --set "output_dir=$dir" "$@" >/dev/null
         echo $((SECONDS - start)) >"$dir/seconds"
         ellzero-eval beir --quiet --device "$DEVICE" --model "$dir/final" --data $DATA --precision "$PRECISION" --output "$dir/beir" >/dev/null
     fi
@@ -38,7 +38,7 @@ PY
 
 readonly MINILM=../shared/data/minilm-l6-fp16
 mkdir -p outputs
-[ -e outputs/scifact-mlm/final ] || ellzero-train --quiet --device "$DEVICE" configs/scifact_mlm.yaml
+[ -e outputs/scifact-mlm/final ] || ellzero-train --quiet --device "$DEVICE" configs/scifact_mlm.yaml >/dev/null
 ellzero-data idf --quiet --corpus $DATA/corpus.jsonl --tokenizer $MINILM --output outputs/scifact-idf.json
 ellzero-eval mine --quiet --model bm25 --data $DATA --split train --depth 10 --output outputs/claims.jsonl
 ellzero-eval mine --quiet --model bm25 --data $DATA --queries titles --sample 1000 --depth 5 --output outputs/titles.jsonl
